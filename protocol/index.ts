@@ -1,0 +1,1 @@
+/** The vhost-user wire protocol and virtio rings: the back end, and the front end that tests and benchmarks drive. */
