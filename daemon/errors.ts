@@ -69,7 +69,7 @@ export function errorReason(error: unknown): string {
 
 /** Text as one printable line: control characters are escaped, so that no path or message can forge a second line. */
 export function oneLine(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f\u0085\u2028\u2029]/g, (c) => {
+  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, (c) => {
     if (c === '\n') return '\\n'
     if (c === '\t') return '\\t'
     return `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`
