@@ -8,8 +8,9 @@ const SECONDS = 0
 const NANOSECONDS = 2
 
 /**
- * CLOCK_MONOTONIC in nanoseconds, the same clock in every thread and process. Exact for the first 104 days of uptime (2^53 ns), then to
- * 2 ns. clock_gettime through the vDSO costs about what performance.now() does, but allocates no heap number.
+ * CLOCK_MONOTONIC in nanoseconds, the same clock in every thread and process. Exact for the first 104 days of uptime
+ * (2^53 ns), then to 2 ns. clock_gettime through the vDSO costs about what performance.now() does, but allocates no
+ * heap number.
  */
 export function clockMonotonicNs(): number {
   clockGettime(CLOCK_MONOTONIC, scratchAddress)

@@ -34,7 +34,9 @@ function control(epfd: number, operation: number, fd: number, events: number, da
   return result(epollCtl(epfd, operation, fd, scratchAddress))
 }
 
-/** Watches `fd`; `data` (below 2^53) comes back with its events. 0 or -errno: -EPERM for files that cannot be polled. */
+/**
+ * Watches `fd`; `data` (below 2^53) comes back with its events. 0 or -errno: -EPERM for files that cannot be polled.
+ */
 export function epollAdd(epfd: number, fd: number, events: number, data: number): number {
   return control(epfd, EPOLL_CTL_ADD, fd, events, data)
 }
@@ -49,7 +51,10 @@ export function epollDelete(epfd: number, fd: number): number {
   return control(epfd, EPOLL_CTL_DEL, fd, 0, 0)
 }
 
-/** Fills up to `max` EPOLL_EVENT at `eventsAddress`: their count, 0 after `timeoutMs` (-1: never), or -errno (-EINTR among them). */
+/**
+ * Fills up to `max` EPOLL_EVENT at `eventsAddress`: their count, 0 after `timeoutMs` (-1: never), or -errno (-EINTR
+ * among them).
+ */
 export function epollWait(epfd: number, eventsAddress: number, max: number, timeoutMs: number): number {
   return result(epollWaitC(epfd, eventsAddress, max, timeoutMs))
 }

@@ -1,11 +1,14 @@
+import type { constants } from 'node:os'
 import koffi from 'koffi'
 
+type MoreNames = 'EBADE' | 'EMEDIUMTYPE' | 'ENOMEDIUM' | 'EREMOTEIO' | 'ESHUTDOWN' | 'EUCLEAN'
+
 /** Positive errno values by name, those of the running system (EAGAIN: 11, ...). */
-export const ERRNO: Readonly<Record<string, number>> = koffi.os.errno
+export const ERRNO = koffi.os.errno as Readonly<typeof constants.errno & Record<MoreNames, number>>
 
 const ALIASES = new Set(['EWOULDBLOCK', 'EDEADLOCK', 'ENOTSUP'])
 const names = new Map<number, string>()
-for (const [name, value] of Object.entries(ERRNO)) {
+for (const [name, value] of Object.entries(koffi.os.errno)) {
   if (!ALIASES.has(name)) names.set(value, name)
 }
 

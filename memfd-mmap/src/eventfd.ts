@@ -20,13 +20,19 @@ export function createEventfd(initial = 0): number {
   return check(result(eventfd(initial, EFD_CLOEXEC | EFD_NONBLOCK)), 'eventfd')
 }
 
-/** Adds 1: 0 or -errno. A counter that is full has been signalled already, so -EAGAIN counts as success. Does not allocate. */
+/**
+ * Adds 1: 0 or -errno. A counter that is full has been signalled already, so -EAGAIN counts as success. Does not
+ * allocate.
+ */
 export function signalEventfd(fd: number): number {
   const written = write(fd, oneAddress, 8)
   return written === 8 || written === -EAGAIN ? 0 : written
 }
 
-/** Takes the counter: its value (rounded above 2^53), 0 when nothing was signalled, or -errno. The descriptor must be non-blocking. */
+/**
+ * Takes the counter: its value (rounded above 2^53), 0 when nothing was signalled, or -errno. The descriptor must be
+ * non-blocking.
+ */
 export function drainEventfd(fd: number): number {
   const got = read(fd, countAddress, 8)
   if (got === 8) return words[COUNT]! + words[COUNT + 1]! * 2 ** 32

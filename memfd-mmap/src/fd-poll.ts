@@ -18,7 +18,10 @@ export interface PollInterest {
   writable?: boolean
 }
 
-/** `error` is 0, or -errno as libuv saw it; readable and writable are then what was asked for, so that the next call finds the true errno. */
+/**
+ * `error` is 0, or -errno as libuv saw it; readable and writable are then what was asked for, so that the next call
+ * finds the true errno.
+ */
 export type PollCallback = (readable: boolean, writable: boolean, error: number) => void
 
 /** What epoll would answer for `fd`. libuv aborts the process where this is not 0. */
@@ -30,9 +33,11 @@ function probe(fd: number): number {
 }
 
 /**
- * Watches a descriptor on the event loop of this thread, level-triggered. The descriptor becomes O_NONBLOCK (for every process that
- * shares it), and must stay open until close(). One FdPoll per descriptor, and none for a descriptor that node:net or another part of
- * Node watches. After close() no callback runs. Throws SystemError: EPERM for files that cannot be polled, EEXIST, EBADF.
+ * Watches a descriptor on the event loop of this thread, level-triggered. The descriptor becomes O_NONBLOCK (for every
+ * process that shares it), and must stay open until close(). One FdPoll per descriptor, and none for a descriptor that
+ * node:net or another part of Node watches (libuv aborts). After close() no callback runs. Ticks and promise jobs that
+ * a callback queues run when the loop has made its round of callbacks; what it throws becomes an uncaught exception.
+ * Throws SystemError: EPERM for files that cannot be polled, EEXIST, EBADF.
  */
 export class FdPoll {
   readonly fd: number
@@ -44,7 +49,7 @@ export class FdPoll {
   #closed = false
 
   constructor(fd: number, interest: PollInterest, callback: PollCallback) {
-    if (isPolled(fd)) throw new SystemError('poll', ERRNO.EEXIST!, `descriptor ${fd} is polled already`)
+    if (isPolled(fd)) throw new SystemError('poll', ERRNO.EEXIST, `descriptor ${fd} is polled already`)
     const status = probe(fd)
     if (status < 0) throw new SystemError('poll', status, `descriptor ${fd}`)
     this.fd = fd
@@ -88,7 +93,7 @@ export class FdPoll {
   }
 
   #check(): void {
-    if (this.#closed) throw new SystemError('poll', ERRNO.EBADF!, `the poll of descriptor ${this.fd} is closed`)
+    if (this.#closed) throw new SystemError('poll', ERRNO.EBADF, `the poll of descriptor ${this.fd} is closed`)
   }
 
   #start(): void {
@@ -98,9 +103,6 @@ export class FdPoll {
 
   #onPoll(status: number, events: { readable: boolean; writable: boolean }): void {
     if (this.#closed) return
-    // An exception that left this function would surface in an unrelated later call of koffi; and Node runs neither ticks nor
-    // promise jobs after a callback of this kind, so an immediate, which does both, follows every one.
-    setImmediate(noop)
     try {
       if (status >= 0) {
         this.#callback(events.readable, events.writable, 0)
@@ -111,11 +113,10 @@ export class FdPoll {
       this.#callback(this.#interest.readable === true, this.#interest.writable === true, status)
       if (!this.#closed && !this.#running) this.#start()
     } catch (error) {
+      // Left to koffi it would surface in an unrelated later call. Thrown again here it is an uncaught exception.
       setImmediate(() => {
         throw error
       })
     }
   }
 }
-
-function noop(): void {}

@@ -14,7 +14,7 @@ export type FileType = 'file' | 'block' | 'directory' | 'fifo' | 'socket' | 'cha
 
 /** open(2), always close-on-exec; `flags` from node:fs constants, `mode` for files that it creates. */
 export function openFd(path: string, flags: number, mode = 0o666): number {
-  if (path.includes('\0')) throw new SystemError('open', ERRNO.EINVAL!, 'the path contains a NUL')
+  if (path.includes('\0')) throw new SystemError('open', ERRNO.EINVAL, 'the path contains a NUL')
   return check(result(open(path, flags | O_CLOEXEC, mode)), 'open', path)
 }
 
@@ -22,7 +22,7 @@ function stat(fd: number): Stats {
   try {
     return fstatSync(fd)
   } catch (error) {
-    throw new SystemError('fstat', (error as { errno?: number }).errno ?? ERRNO.EINVAL!, `descriptor ${fd}`)
+    throw new SystemError('fstat', (error as { errno?: number }).errno ?? ERRNO.EINVAL, `descriptor ${fd}`)
   }
 }
 

@@ -10,8 +10,8 @@ if (process.platform !== 'linux' || endianness() !== 'LE' || koffi.sizeof('long'
 const process_ = koffi.load(null)
 
 /**
- * Declares a C function whose arguments and result are Numbers. Pointers are 'long', lengths 'size_t': addresses go in and out as
- * plain Numbers. 'str' copies a string, 'void *' takes a typed array that the callee does not keep.
+ * Declares a C function whose arguments and result are Numbers. Pointers are 'long', lengths 'size_t': addresses go in
+ * and out as plain Numbers. 'str' copies a string, 'void *' takes a typed array that the callee does not keep.
  */
 export function declare(name: string, result: 'int' | 'long' | 'void', parameters: readonly string[]): NumberFunction {
   return process_.func(name, result, parameters as string[])
@@ -31,15 +31,19 @@ export function result(value: number): number {
 }
 
 /**
- * Address of the first byte of a buffer. It holds as long as the buffer is reachable and neither detached nor resized: V8 keeps the
- * memory of an ArrayBuffer in place. Asking for `.buffer` first moves the content of a small typed array out of V8's moving heap.
+ * Address of the first byte of a buffer. It holds as long as the buffer is reachable and neither detached nor resized:
+ * V8 keeps the memory of an ArrayBuffer in place. Asking for `.buffer` first moves the content of a small typed array
+ * out of V8's moving heap.
  */
 export function addressOf(buffer: ArrayBufferLike | ArrayBufferView): number {
   const view = ArrayBuffer.isView(buffer) ? buffer : new Uint8Array(buffer)
   return view.buffer.byteLength === 0 ? 0 : Number(koffi.address(view))
 }
 
-/** Scratch memory of this thread for structures that calls fill in at set-up time; nothing may rely on it across two calls. */
+/**
+ * Scratch memory of this thread for structures that calls fill in at set-up time; nothing may rely on it across two
+ * calls.
+ */
 export const scratch = new ArrayBuffer(4096)
 export const scratchWords = new Uint32Array(scratch)
 export const scratchBytes = new Uint8Array(scratch)

@@ -27,9 +27,9 @@ function isSize(value: number): boolean {
 }
 
 /**
- * An ArrayBuffer over memory that is mapped at `address`, at most MAX_VIEW bytes. Neither garbage collection nor the end of a worker
- * unmaps anything; the memory has to stay mapped for as long as the view can be reached. Costs tens of microseconds:
- * once per region, never per request. Several views of the same memory, in any thread, are fine.
+ * An ArrayBuffer over memory that is mapped at `address`, at most MAX_VIEW bytes. Neither garbage collection nor the
+ * end of a worker unmaps anything; the memory has to stay mapped for as long as the view can be reached. Costs tens of
+ * microseconds: once per region, never per request. Several views of the same memory, in any thread, are fine.
  */
 export function viewMemory(address: number, length: number): ArrayBuffer {
   if (!isSize(length) || length > MAX_VIEW)
@@ -49,7 +49,10 @@ export interface MapOptions {
   shared?: boolean
 }
 
-/** One mmap(2)ed range of addresses. Descriptors may be closed once it exists. Not for use by several threads: hand them the numbers. */
+/**
+ * One mmap(2)ed range of addresses. Descriptors may be closed once it exists. Not for use by several threads: hand
+ * them the numbers.
+ */
 export class Mapping {
   readonly address: number
   readonly length: number
@@ -80,7 +83,10 @@ export class Mapping {
     return this.#views
   }
 
-  /** A view of a part, by default of the whole, of at most MAX_VIEW bytes. RangeError outside the mapping, UnmappedError when it is gone. */
+  /**
+   * A view of a part, by default of the whole, of at most MAX_VIEW bytes. RangeError outside the mapping,
+   * UnmappedError when it is gone.
+   */
   view(offset = 0, length = this.length - offset): ArrayBuffer {
     if (this.#state !== 'mapped') throw new UnmappedError(`the mapping is ${this.#state}`)
     if (!isSize(offset) || !isSize(length) || offset + length > this.length) {
@@ -92,8 +98,9 @@ export class Mapping {
   }
 
   /**
-   * Puts anonymous zero pages in place of what was mapped, at the same addresses. Views that are still reachable and I/O that is still in
-   * flight then hit zeros, never a fault; the file is let go. Idempotent. The addresses stay taken until unmap().
+   * Puts anonymous zero pages in place of what was mapped, at the same addresses. Views that are still reachable and
+   * I/O that is still in flight then hit zeros, never a fault; the file is let go. Idempotent. The addresses stay
+   * taken until unmap().
    */
   retire(): void {
     if (this.#state !== 'mapped') return
@@ -103,7 +110,10 @@ export class Mapping {
     this.#state = 'retired'
   }
 
-  /** munmap(2). The caller vouches that no view of it, of any thread, is reachable: touching one is a segmentation fault. Idempotent. */
+  /**
+   * munmap(2). The caller vouches that no view of it, of any thread, is reachable: touching one is a segmentation
+   * fault. Idempotent.
+   */
   unmap(): void {
     if (this.#state === 'unmapped') return
     check(result(munmap(this.address, this.length)), 'munmap')

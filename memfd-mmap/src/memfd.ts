@@ -15,7 +15,10 @@ export const F_SEAL_GROW = 0x4
 export const F_SEAL_WRITE = 0x8
 export const F_SEAL_FUTURE_WRITE = 0x10
 
-/** A descriptor of `size` bytes of zeroed memory, close-on-exec, sealable; `name` shows in /proc/PID/maps. Seals are put on after sizing. */
+/**
+ * A descriptor of `size` bytes of zeroed memory, close-on-exec, sealable; `name` shows in /proc/PID/maps. Seals are
+ * put on after sizing.
+ */
 export function createMemfd(name: string, size: number, seals = 0): number {
   if (!Number.isSafeInteger(size) || size < 0) throw new RangeError(`a memfd of ${size} bytes`)
   const fd = check(result(memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING)), 'memfd_create')
@@ -29,7 +32,10 @@ export function createMemfd(name: string, size: number, seals = 0): number {
   return fd
 }
 
-/** Adds F_SEAL_* bits; they never come off again. EPERM once F_SEAL_SEAL is set, EBUSY for F_SEAL_WRITE under a writable mapping. */
+/**
+ * Adds F_SEAL_* bits; they never come off again. EPERM once F_SEAL_SEAL is set, EBUSY for F_SEAL_WRITE under a
+ * writable mapping.
+ */
 export function addSeals(fd: number, seals: number): void {
   check(fcntl(fd, F_ADD_SEALS, seals), 'fcntl(F_ADD_SEALS)')
 }
@@ -37,5 +43,5 @@ export function addSeals(fd: number, seals: number): void {
 /** The F_SEAL_* bits; -1 for a file that has none (not a memfd or on tmpfs). */
 export function getSeals(fd: number): number {
   const seals = fcntl(fd, F_GET_SEALS, 0)
-  return seals === -ERRNO.EINVAL! ? -1 : check(seals, 'fcntl(F_GET_SEALS)')
+  return seals === -ERRNO.EINVAL ? -1 : check(seals, 'fcntl(F_GET_SEALS)')
 }

@@ -23,7 +23,10 @@ const MSGHDR = {
   FLAGS: 48,
   SIZE: 56,
 } as const
-/** struct cmsghdr (cmsg(3)): u64 length with the header, int level, int type; the data follows, each header is 8-byte aligned. */
+/**
+ * struct cmsghdr (cmsg(3)): u64 length with the header, int level, int type; the data follows, each header is 8-byte
+ * aligned.
+ */
 const CMSGHDR = { LENGTH: 0, LEVEL: 8, TYPE: 12, DATA: 16, ALIGN: 8 } as const
 
 /** Most descriptors that one receive() takes or one send() passes. */
@@ -35,8 +38,9 @@ const CONTROL = IOV + 16
 const BUFFER_SIZE = CONTROL + CONTROL_SIZE
 
 /**
- * Bytes and descriptors (SCM_RIGHTS, unix(7)) over a connected Unix stream socket, without waiting. Framing is the caller's: ask for no
- * more than the current frame, so that descriptors belong to it. Does not own the descriptor and never closes it.
+ * Bytes and descriptors (SCM_RIGHTS, unix(7)) over a connected Unix stream socket, without waiting. Framing is the
+ * caller's: ask for no more than the current frame, so that descriptors belong to it. Does not own the descriptor and
+ * never closes it.
  */
 export class MessageSocket {
   readonly #fd: number
@@ -53,12 +57,13 @@ export class MessageSocket {
   }
 
   /**
-   * Receives up to `length` bytes into `into` at `offset` and appends the descriptors that came with them, all close-on-exec, to `fds`.
-   * Bytes received, 0 at the end of the stream, -EAGAIN, or -errno. When more descriptors came than fit (MAX_MESSAGE_FDS) those of this call
-   * are closed and the answer is -EMSGSIZE. Asking for 0 bytes is -EINVAL, as its answer could not be told from the end.
+   * Receives up to `length` bytes into `into` at `offset` and appends the descriptors that came with them, all
+   * close-on-exec, to `fds`. Bytes received, 0 at the end of the stream, -EAGAIN, or -errno. When more descriptors
+   * came than fit (MAX_MESSAGE_FDS) those of this call are closed and the answer is -EMSGSIZE. Asking for 0 bytes is
+   * -EINVAL, as its answer could not be told from the end.
    */
   receive(into: Uint8Array, offset: number, length: number, fds: number[]): number {
-    if (length === 0) return -ERRNO.EINVAL!
+    if (length === 0) return -ERRNO.EINVAL
     const words = this.#words
     this.#prepare(into, offset, length, CONTROL_SIZE)
     const received = result(recvmsg(this.#fd, this.#address, MSG_DONTWAIT | MSG_CMSG_CLOEXEC))
@@ -68,17 +73,17 @@ export class MessageSocket {
     if ((words[MSGHDR.FLAGS >> 2]! & MSG_CTRUNC) === 0) return received
     for (let i = before; i < fds.length; i++) close(fds[i]!)
     fds.length = before
-    return -ERRNO.EMSGSIZE!
+    return -ERRNO.EMSGSIZE
   }
 
   /**
-   * Sends up to `length` bytes of `from` at `offset`, with `fds` attached to the first of them; the caller keeps its own descriptors.
-   * Bytes sent (a short count has passed all descriptors), -EAGAIN, -EPIPE without a signal, or -errno; -EINVAL for more than
-   * MAX_MESSAGE_FDS descriptors or for descriptors without a byte to carry them.
+   * Sends up to `length` bytes of `from` at `offset`, with `fds` attached to the first of them; the caller keeps its
+   * own descriptors. Bytes sent (a short count has passed all descriptors), -EAGAIN, -EPIPE without a signal, or
+   * -errno; -EINVAL for more than MAX_MESSAGE_FDS descriptors or for descriptors without a byte to carry them.
    */
   send(from: Uint8Array, offset: number, length: number, fds?: readonly number[]): number {
     const count = fds === undefined ? 0 : fds.length
-    if (count > MAX_MESSAGE_FDS || (count > 0 && length === 0)) return -ERRNO.EINVAL!
+    if (count > MAX_MESSAGE_FDS || (count > 0 && length === 0)) return -ERRNO.EINVAL
     const words = this.#words
     const controlLength = count === 0 ? 0 : CMSGHDR.DATA + count * 4
     this.#prepare(from, offset, length, controlLength)

@@ -10,7 +10,10 @@ const F_OFD_SETLK = 37
 const TYPES = { shared: 0, exclusive: 1, unlock: 2 } as const
 const F_UNLCK = TYPES.unlock
 
-/** struct flock of the 64-bit ABIs: i16 type, i16 whence, i64 start, i64 length, i32 pid (0 for open file description locks). */
+/**
+ * struct flock of the 64-bit ABIs: i16 type, i16 whence, i64 start, i64 length, i32 pid (0 for open file description
+ * locks).
+ */
 const FLOCK = { TYPE: 0, WHENCE: 2, START: 8, LENGTH: 16, PID: 24, SIZE: 32 } as const
 
 const halfWords = new Uint16Array(scratch)
@@ -23,17 +26,21 @@ function prepare(type: number, start: number, length: number): void {
 }
 
 /**
- * Takes or drops a lock on bytes of a file that belongs to the open file description (F_OFD_SETLK, fcntl(2)); `length` 0 reaches to the end of the file,
- * however it grows. 0, -EAGAIN when another description holds a conflicting one, -EBADF when the access mode does not suit.
+ * Takes or drops a lock on bytes of a file that belongs to the open file description (F_OFD_SETLK, fcntl(2)); `length`
+ * 0 reaches to the end of the file, however it grows. 0, -EAGAIN when another description holds a conflicting one,
+ * -EBADF when the access mode does not suit.
  */
 export function lockRange(fd: number, type: keyof typeof TYPES, start: number, length: number): number {
   prepare(TYPES[type], start, length)
   return fcntl(fd, F_OFD_SETLK, scratchAddress) < 0 ? failure() : 0
 }
 
-/** Whether lockRange would succeed (F_OFD_GETLK): 0, -EAGAIN when another open file description is in the way, or -errno. */
+/**
+ * Whether lockRange would succeed (F_OFD_GETLK): 0, -EAGAIN when another open file description is in the way, or
+ * -errno.
+ */
 export function queryLock(fd: number, type: 'shared' | 'exclusive', start: number, length: number): number {
   prepare(TYPES[type], start, length)
   if (fcntl(fd, F_OFD_GETLK, scratchAddress) < 0) return failure()
-  return halfWords[FLOCK.TYPE >> 1] === F_UNLCK ? 0 : -ERRNO.EAGAIN!
+  return halfWords[FLOCK.TYPE >> 1] === F_UNLCK ? 0 : -ERRNO.EAGAIN
 }

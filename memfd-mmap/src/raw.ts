@@ -1,7 +1,7 @@
 /**
- * System calls for the hot path: Numbers in, a result >= 0 or -errno out. Nothing is allocated and nothing is thrown, provided that every
- * argument is a Number; an address that is wrong is the caller's memory safety problem, as in C (the kernel answers -EFAULT,
- * memcpy and its like crash).
+ * System calls for the hot path: Numbers in, a result >= 0 or -errno out. Nothing is allocated and nothing is thrown,
+ * provided that every argument is a Number; an address that is wrong is the caller's memory safety problem, as in C
+ * (the kernel answers -EFAULT, memcpy and its like crash).
  */
 
 import { declare, result } from './libc.js'
@@ -36,6 +36,7 @@ const c = {
 }
 
 const F_DUPFD_CLOEXEC = 1030
+const EBUSY = 16
 
 /** struct iovec: base address and length, 8 bytes each. */
 export const IOVEC = { BASE: 0, LENGTH: 8, SIZE: 16 } as const
@@ -149,9 +150,12 @@ export function dup(fd: number): number {
   return result(c.fcntl(fd, F_DUPFD_CLOEXEC, 0))
 }
 
-/** close(2). -EBUSY, and the descriptor stays open, while an FdPoll of this thread watches it: closing it then would abort the process. */
+/**
+ * close(2). -EBUSY, and the descriptor stays open, while an FdPoll of this thread watches it: closing it then would
+ * abort the process.
+ */
 export function close(fd: number): number {
-  return isPolled(fd) ? -16 : result(c.close(fd))
+  return isPolled(fd) ? -EBUSY : result(c.close(fd))
 }
 
 /** Kernel id of the calling thread, for setAffinity and /proc. */

@@ -7,7 +7,7 @@ const schedGetaffinity = declare('sched_getaffinity', 'int', ['int', 'size_t', '
 
 const PR_SET_NAME = 15
 /** cpu_set_t: one bit per CPU. */
-const CPU_SET_BYTES = 128
+const CPU_SET_BYTES = 1024
 const MAX_CPUS = CPU_SET_BYTES * 8
 
 /** Names the calling thread as top -H and /proc show it; the kernel keeps 15 bytes. */
@@ -15,7 +15,7 @@ export function setThreadName(name: string): void {
   check(result(prctl(PR_SET_NAME, name, 0, 0, 0)), 'prctl(PR_SET_NAME)')
 }
 
-/** Binds thread `tid` (0: the calling one) to CPUs 0..1023. EINVAL when none of them is there or allowed. */
+/** Binds thread `tid` (0: the calling one) to CPUs 0..8191. EINVAL when none of them is there or allowed. */
 export function setAffinity(tid: number, cpus: readonly number[]): void {
   const mask = new Uint8Array(CPU_SET_BYTES)
   for (const cpu of cpus) {

@@ -35,10 +35,10 @@ function socketAddress(path: string, call: string): Uint8Array {
   const bytes = Buffer.from(path)
   if (bytes.length > SUN_PATH_MAX) {
     const detail = `the path has ${bytes.length} bytes, a socket path may have ${SUN_PATH_MAX}: ${path}`
-    throw new SystemError(call, ERRNO.ENAMETOOLONG!, detail)
+    throw new SystemError(call, ERRNO.ENAMETOOLONG, detail)
   }
-  if (bytes.length === 0) throw new SystemError(call, ERRNO.ENOENT!, 'the path is empty')
-  if (bytes.includes(0)) throw new SystemError(call, ERRNO.EINVAL!, 'the path contains a NUL')
+  if (bytes.length === 0) throw new SystemError(call, ERRNO.ENOENT, 'the path is empty')
+  if (bytes.includes(0)) throw new SystemError(call, ERRNO.EINVAL, 'the path contains a NUL')
   const address = new Uint8Array(SOCKADDR_UN.SIZE)
   address[SOCKADDR_UN.FAMILY] = AF_UNIX
   address.set(bytes, SOCKADDR_UN.PATH)
@@ -58,8 +58,9 @@ export interface ListenOptions {
 }
 
 /**
- * A listening stream socket at `path`: its descriptor, non-blocking and close-on-exec. Mode and group are in place before anybody can connect. A
- * path that exists is EADDRINUSE, one that is too long ENAMETOOLONG. Removing the path afterwards is the caller's business.
+ * A listening stream socket at `path`: its descriptor, non-blocking and close-on-exec. Mode and group are in place
+ * before anybody can connect. A path that exists is EADDRINUSE, one that is too long ENAMETOOLONG. Removing the path
+ * afterwards is the caller's business.
  */
 export function listenUnix(path: string, options: ListenOptions = {}): number {
   const address = socketAddress(path, 'bind')
@@ -91,7 +92,10 @@ export function connectUnix(path: string): number {
   return fd
 }
 
-/** Next connection of a listening socket: its descriptor, non-blocking and close-on-exec, or -errno (-EAGAIN: none is waiting). */
+/**
+ * Next connection of a listening socket: its descriptor, non-blocking and close-on-exec, or -errno (-EAGAIN: none is
+ * waiting).
+ */
 export function acceptUnix(listenFd: number): number {
   return result(accept4(listenFd, 0, 0, SOCK_FLAGS))
 }
