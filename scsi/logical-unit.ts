@@ -1,0 +1,30 @@
+import { type CommandTable, DISK_COMMANDS } from './cdb-table.js'
+import { PERIPHERAL, standardInquiry } from './inquiry/standard.js'
+import { diskVpdPages } from './inquiry/vpd.js'
+import { checkUnitConfig, type UnitConfig } from './unit-config.js'
+import type { UnitState } from './unit-state.js'
+
+/**
+ * A disk: a direct access block device (SBC-3) without its medium, which is the transport's. Each thread has a LogicalUnit of its own over the
+ * same UnitState.
+ */
+export class LogicalUnit {
+  readonly config: UnitConfig
+  readonly state: UnitState
+  readonly blockSize: number
+  readonly commands: CommandTable
+  /** Prepared answers to INQUIRY. */
+  readonly standardInquiry: Uint8Array
+  readonly vpdPages: ReadonlyMap<number, Uint8Array>
+
+  /** @throws UnitConfigError */
+  constructor(config: UnitConfig, state: UnitState) {
+    checkUnitConfig(config)
+    this.config = config
+    this.state = state
+    this.blockSize = config.blockSize
+    this.commands = DISK_COMMANDS
+    this.standardInquiry = standardInquiry(PERIPHERAL.DISK, config)
+    this.vpdPages = diskVpdPages(config)
+  }
+}

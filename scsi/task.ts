@@ -1,0 +1,220 @@
+import { ERRNO, senseFromErrno } from './errno.js'
+import { encodeSense, NOT_GIVEN, SENSE, SENSE_BYTES, type SenseCode, type SenseDetail } from './sense.js'
+import { STATUS } from './status.js'
+
+/** What is left to do after `execute()`: nothing, one block operation, or a program of them. */
+export const ACTION = {
+  /** status, sense and data-in are final. */
+  DONE: 0,
+  /** Medium [offset, offset + length) to data-in, from guestOffset on. */
+  READ: 1,
+  /** Data-out, from guestOffset on, to medium [offset, offset + length); `fua`: durable before it is complete. */
+  WRITE: 2,
+  /** Everything written and acknowledged so far becomes durable. */
+  FLUSH: 3,
+  /** [offset, offset + length) may be deallocated; it reads as zeros afterwards where that is promised (LBPRZ). */
+  DISCARD: 4,
+  /** [offset, offset + length) reads as zeros afterwards; `mayUnmap`: by deallocation if that is cheaper. */
+  WRITE_ZEROES: 5,
+  /** The first patternLength bytes of data-out, repeated over [offset, offset + length). */
+  WRITE_PATTERN: 6,
+  /** Compares medium [offset, offset + length) with data-out from guestOffset on. Result 0: equal; n > 0: byte n - 1 differs first. */
+  COMPARE: 7,
+  /** [offset, offset + length) can be read. */
+  VERIFY: 8,
+  /** `program` says. */
+  PROGRAM: 9,
+} as const
+
+/** Which way the data phase of a command goes. */
+export const DIRECTION = { NONE: 0, IN: 1, OUT: 2 } as const
+
+/** Bytes of a CDB that a task keeps (virtio 1.3 5.6.6.1: cdb_size is 32 by default). */
+export const CDB_BYTES = 32
+
+/** Most bytes of data-out that a command takes as a parameter list. */
+export const MAX_PARAMETER_BYTES = 65536
+
+/** A multi-step command: sets up a block operation in its task, yields, is resumed with the operation's result (>= 0, or -errno). */
+export type Program = Generator<void, void, number>
+
+const NO_BYTES = new Uint8Array(0)
+
+// One per thread: fail() is not re-entrant and allocates nothing.
+const detail: SenseDetail = { information: NOT_GIVEN, fieldByte: NOT_GIVEN, fieldBit: NOT_GIVEN, fieldInCdb: true }
+
+/**
+ * One command on its way through a device server (SAM-5 4.5.9). Preallocated, one per request slot, used again and again: the fields are plain
+ * because the I/O path reads and writes them for every command. Lengths and offsets are in bytes.
+ */
+export class Task {
+  // ---- set by the transport before execute()
+  /** The CDB, a private copy, zero padded to CDB_BYTES (initiators own the memory it came from). */
+  readonly cdb: DataView
+  readonly cdbBytes: Uint8Array
+  /** Bytes that the initiator's data-out and data-in buffers hold. */
+  dataOutLength: number
+  dataInLength: number
+  /** Data-out that was gathered because `parameterListLength(task)` asked for it; private memory. */
+  parameters: Uint8Array = NO_BYTES
+  parameterLength = 0
+
+  // ---- results of execute()
+  action: number = ACTION.DONE
+  /** Bytes on the medium. */
+  offset: number
+  length: number
+  fua = false
+  guestOffset: number
+  patternLength = 0
+  mayUnmap = false
+  /** Status code (SAM-5 5.3.1). */
+  status: number = STATUS.GOOD
+  /** Bytes of `sense` that count; 0 unless the status is CHECK CONDITION. */
+  senseLength = 0
+  /** The sense code behind `sense` (0: none), for logs and statistics. */
+  senseCode: SenseCode = 0
+  /** Data-in of a command that is DONE; valid until the next execute() on this thread. */
+  dataIn: Uint8Array = NO_BYTES
+  /** Bytes of `dataIn` to move: cut at ALLOCATION LENGTH and at dataInLength. */
+  dataInCount = 0
+  /**
+   * Bytes that the command moves in its data phase, in `direction`. More than the initiator's buffer holds: the transport answers OVERRUN and does not
+   * run the action (which is DONE if anything in the command would have had an effect before that). The residual is buffer minus what was moved.
+   */
+  transferLength: number
+  /** DIRECTION of the data phase, by the command descriptor. */
+  direction: number = DIRECTION.NONE
+  /** The steps of a command whose action is PROGRAM. */
+  program: Program | null = null
+  /** Block size of the unit, for LBAs in sense data; set where the action can miscompare or fail with an LBA. */
+  blockSize = 512
+  /** D_SENSE of the unit at execute() (SPC-4 7.5.8). */
+  descriptorSense = false
+  // Allocated by the first failure: most tasks never need it.
+  #sense: Uint8Array = NO_BYTES
+
+  /** @param buffer where the CDB lives: CDB_BYTES from byteOffset on; a buffer of its own if absent. */
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(CDB_BYTES), byteOffset = 0) {
+    this.cdb = new DataView(buffer, byteOffset, CDB_BYTES)
+    this.cdbBytes = new Uint8Array(buffer, byteOffset, CDB_BYTES)
+    // A fraction first: V8 then keeps these fields as doubles and never has to change their representation.
+    this.dataOutLength = -0.5
+    this.dataInLength = -0.5
+    this.offset = -0.5
+    this.length = -0.5
+    this.guestOffset = -0.5
+    this.transferLength = -0.5
+    this.dataOutLength = 0
+    this.dataInLength = 0
+    this.offset = 0
+    this.length = 0
+    this.guestOffset = 0
+    this.transferLength = 0
+  }
+
+  /** Sense data, SENSE_BYTES long at least once there is any. */
+  get sense(): Uint8Array {
+    return this.#sense
+  }
+
+  /** Forgets the results of the command before. */
+  reset(): void {
+    this.action = ACTION.DONE
+    this.length = 0
+    this.fua = false
+    this.guestOffset = 0
+    this.mayUnmap = false
+    this.status = STATUS.GOOD
+    this.senseLength = 0
+    this.senseCode = 0
+    this.dataInCount = 0
+    this.transferLength = 0
+    this.program = null
+  }
+
+  /** Ends the command with CHECK CONDITION. */
+  fail(sense: SenseCode): void {
+    this.#check(sense, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, true)
+  }
+
+  /** CHECK CONDITION with an INFORMATION field, such as the LBA of a medium error. */
+  failAt(sense: SenseCode, information: number): void {
+    this.#check(sense, information, NOT_GIVEN, NOT_GIVEN, true)
+  }
+
+  /** INVALID FIELD IN CDB, pointing at a byte and, unless bit is -1, at the highest bit of the field. */
+  failCdbField(byte: number, bit: number = NOT_GIVEN): void {
+    this.#check(SENSE.INVALID_FIELD_IN_CDB, NOT_GIVEN, byte, bit, true)
+  }
+
+  /** INVALID FIELD IN PARAMETER LIST, pointing at a byte of the parameter list. */
+  failParameter(byte: number, bit: number = NOT_GIVEN): void {
+    this.#check(SENSE.INVALID_FIELD_IN_PARAMETER_LIST, NOT_GIVEN, byte, bit, false)
+  }
+
+  /** Ends the command because the block operation in action, offset and length failed. */
+  failErrno(errno: number): void {
+    const reading = this.action === ACTION.READ || this.action === ACTION.VERIFY || this.action === ACTION.COMPARE
+    if (errno === ERRNO.EBADE) this.end(STATUS.RESERVATION_CONFLICT)
+    else this.fail(senseFromErrno(errno, !reading))
+  }
+
+  /** Ends the command with a status other than CHECK CONDITION, and no data. */
+  end(status: number): void {
+    this.action = ACTION.DONE
+    this.status = status
+    this.senseLength = 0
+    this.senseCode = 0
+    this.dataInCount = 0
+    this.transferLength = 0
+  }
+
+  /** Ends the command with GOOD; data that was or will be moved stands. */
+  succeed(): void {
+    this.action = ACTION.DONE
+    this.status = STATUS.GOOD
+    this.senseLength = 0
+    this.senseCode = 0
+  }
+
+  /** Ends the command with GOOD and the first `length` bytes of `bytes` as its data-in, cut at ALLOCATION LENGTH (SPC-4 4.2.5.6) and at the buffer. */
+  answer(bytes: Uint8Array, length: number, allocationLength: number): void {
+    const count = Math.min(length, allocationLength)
+    this.action = ACTION.DONE
+    this.status = STATUS.GOOD
+    this.dataIn = bytes
+    this.transferLength = count
+    this.dataInCount = Math.min(count, this.dataInLength)
+  }
+
+  #check(sense: SenseCode, information: number, byte: number, bit: number, inCdb: boolean): void {
+    if (this.#sense.length === 0) this.#sense = new Uint8Array(SENSE_BYTES)
+    detail.information = information
+    detail.fieldByte = byte
+    detail.fieldBit = bit
+    detail.fieldInCdb = inCdb
+    this.action = ACTION.DONE
+    this.status = STATUS.CHECK_CONDITION
+    this.senseCode = sense
+    this.senseLength = encodeSense(this.#sense, sense, this.descriptorSense, detail)
+    this.dataInCount = 0
+    this.transferLength = 0
+  }
+}
+
+/**
+ * Ends a task whose block operation (not a program's) has ended: GOOD, MISCOMPARE (SBC-3 5.28) when a COMPARE found a difference, or what -errno stands for.
+ * @param result of the operation, see ACTION.
+ */
+export function complete(task: Task, result: number): void {
+  if (result < 0) task.failErrno(-result)
+  else if (task.action === ACTION.COMPARE && result > 0) failMiscompare(task, result)
+  else task.succeed()
+}
+
+/** MISCOMPARE at the block that holds byte `result` - 1 of the COMPARE in the task. */
+export function failMiscompare(task: Task, result: number): void {
+  const lba = Math.floor((task.offset + result - 1) / task.blockSize)
+  task.failAt(SENSE.MISCOMPARE_DURING_VERIFY_OPERATION, lba)
+}

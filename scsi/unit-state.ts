@@ -1,0 +1,81 @@
+/** Bits of the state word (what a worker has to know about a unit before it takes a command). */
+export const FLAG = {
+  /** Nothing may write: WRITE PROTECTED. */
+  READ_ONLY: 1 << 0,
+  /** WCE: a write may be complete before it is durable (SBC-3 6.5.5). */
+  WRITE_CACHE: 1 << 1,
+  /** The medium is not to be reached for now: LOGICAL UNIT NOT READY. */
+  NOT_READY: 1 << 2,
+  /** A removable medium is not in its place: MEDIUM NOT PRESENT. */
+  EJECTED: 1 << 3,
+  /** PREVENT ALLOW MEDIUM REMOVAL (SPC-4 6.17) holds the medium. */
+  REMOVAL_PREVENTED: 1 << 4,
+  /** A flush has failed; what was written may be lost, so writes and flushes end with MEDIUM ERROR until the owner clears this. */
+  WRITE_FAULT: 1 << 5,
+  /** D_SENSE: descriptor format sense data (SPC-4 7.5.8). */
+  DESCRIPTOR_SENSE: 1 << 6,
+} as const
+
+/** Flags that keep a command from the short way through execute(). */
+export const UNUSUAL = FLAG.READ_ONLY | FLAG.NOT_READY | FLAG.EJECTED | FLAG.WRITE_FAULT
+
+/** Byte offsets in the shared memory of a unit. */
+const STATE = { FLAGS: 0, GENERATION: 4, CAPACITY: 8, SIZE: 64 } as const
+
+/**
+ * What all threads share of a logical unit. The owner writes it, every worker reads it, so each field is one load: the flags an atomic Int32, the
+ * capacity an aligned double, which a 64-bit machine loads and stores whole.
+ */
+export class UnitState {
+  static readonly BYTES = STATE.SIZE
+
+  readonly memory: SharedArrayBuffer
+  // Public for the I/O path: words[0] is the state word.
+  readonly words: Int32Array
+  readonly #doubles: Float64Array
+
+  constructor(memory: SharedArrayBuffer) {
+    this.memory = memory
+    this.words = new Int32Array(memory, 0, STATE.SIZE >>> 2)
+    this.#doubles = new Float64Array(memory, 0, STATE.SIZE >>> 3)
+  }
+
+  /** New shared memory for a unit of `capacity` logical blocks. */
+  static create(capacity: number, flags: number = FLAG.WRITE_CACHE): UnitState {
+    const state = new UnitState(new SharedArrayBuffer(STATE.SIZE))
+    state.capacity = capacity
+    state.set(flags)
+    return state
+  }
+
+  /** The FLAG bits. */
+  get flags(): number {
+    return Atomics.load(this.words, STATE.FLAGS >>> 2)
+  }
+
+  set(flags: number): void {
+    Atomics.or(this.words, STATE.FLAGS >>> 2, flags)
+    Atomics.add(this.words, STATE.GENERATION >>> 2, 1)
+  }
+
+  clear(flags: number): void {
+    Atomics.and(this.words, STATE.FLAGS >>> 2, ~flags)
+    Atomics.add(this.words, STATE.GENERATION >>> 2, 1)
+  }
+
+  /** Logical blocks on the medium, 0 to 2^53 / block size. */
+  get capacity(): number {
+    return this.#doubles[STATE.CAPACITY >>> 3]!
+  }
+
+  set capacity(blocks: number) {
+    if (!Number.isSafeInteger(blocks) || blocks < 0) throw new RangeError(`capacity ${blocks} is no number of blocks`)
+    this.#doubles[STATE.CAPACITY >>> 3] = blocks
+    Atomics.add(this.words, STATE.GENERATION >>> 2, 1)
+  }
+
+  /** Counts the changes; wraps. */
+  get generation(): number {
+    return Atomics.load(this.words, STATE.GENERATION >>> 2)
+  }
+}
