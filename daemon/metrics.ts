@@ -1,0 +1,158 @@
+/**
+ * What the daemon tells Prometheus. The counters of the request queues are read from shared memory when a scrape comes, so
+ * that they cost the IOThreads nothing.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { FIELD, OPERATION, OPERATION_NAMES, QUEUE_FIELD, type QueueStatistics } from '../iothreads/statistics.js'
+
+/** A request queue that has counters. */
+export interface QueueSource {
+  readonly controller: string
+  /** Request queue, 0-based. */
+  readonly queue: number
+  /** Name and kernel thread id of the IOThread that serves it now. */
+  readonly iothread: string
+  readonly tid: number
+  /** LUN ids in the order of the controller's list, which the statistics are indexed by. */
+  readonly luns: readonly string[]
+  readonly statistics: QueueStatistics
+}
+
+export interface StatisticsSource {
+  queues(): Iterable<QueueSource>
+}
+
+/** Kinds of faults told apart; a further one counts as `other`, so that no peer can make the label grow. */
+const MAX_FAULT_KINDS = 64
+const FAULT_KIND = /^[A-Z][A-Z0-9_]{0,63}$/
+
+/** Counters of a whole queue: name, help, field. */
+const QUEUE_COUNTERS = [
+  ['kicks', 'Wake-ups of the queue by the guest', QUEUE_FIELD.KICKS],
+  ['calls', 'Interrupts sent to the guest', QUEUE_FIELD.CALLS],
+  ['batches', 'Passes over the available ring that found requests', QUEUE_FIELD.BATCHES],
+  ['faults', 'Faults in the ring or in its requests', QUEUE_FIELD.FAULTS],
+  ['targetless_requests', 'Requests for targets that do not exist', QUEUE_FIELD.TARGETLESS],
+] as const
+
+const PER_OPERATION = ['controller', 'queue', 'lun', 'op'] as const
+
+export class Metrics {
+  readonly #registry = new Registry()
+  readonly #faults: Counter<'kind'>
+  readonly #connections: Counter
+  readonly #faultKinds = new Set<string>()
+
+  constructor(source: StatisticsSource, version: string) {
+    const registers = [this.#registry]
+    collectDefaultMetrics({ register: this.#registry })
+    new Gauge({
+      name: 'vhost_user_scsi_build_info',
+      help: 'Versions of the daemon and of Node; always 1',
+      labelNames: ['version', 'node'],
+      registers,
+    }).set({ version, node: process.version }, 1)
+    this.#connections = new Counter({
+      name: 'vhost_user_scsi_connections_total',
+      help: 'Front ends that have connected',
+      registers,
+    })
+    this.#faults = new Counter({
+      name: 'vhost_user_scsi_faults_total',
+      help: 'Faults of connections and rings, by code',
+      labelNames: ['kind'],
+      registers,
+    })
+    registerQueueInfo(this.#registry, source)
+    registerQueueCounters(this.#registry, source)
+    registerOperationCounters(this.#registry, source)
+  }
+
+  /** A front end has connected. */
+  countConnection(): void {
+    this.#connections.inc()
+  }
+
+  /** A connection or a ring has ended by a fault. @param code the error's stable code */
+  countFault(code: string): void {
+    const known = this.#faultKinds.has(code) || (FAULT_KIND.test(code) && this.#faultKinds.size < MAX_FAULT_KINDS)
+    if (known) this.#faultKinds.add(code)
+    this.#faults.inc({ kind: known ? code : 'other' })
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  /** Everything, in the text exposition format. */
+  text(): Promise<string> {
+    return this.#registry.metrics()
+  }
+}
+
+function registerQueueInfo(registry: Registry, source: StatisticsSource): void {
+  new Gauge({
+    name: 'vhost_user_scsi_queue_info',
+    help: 'Request queues and the IOThreads that serve them; always 1',
+    labelNames: ['controller', 'queue', 'iothread', 'tid'],
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (const { controller, queue, iothread, tid } of source.queues()) {
+        this.set({ controller, queue, iothread, tid }, 1)
+      }
+    },
+  })
+}
+
+function registerQueueCounters(registry: Registry, source: StatisticsSource): void {
+  for (const [name, help, field] of QUEUE_COUNTERS) {
+    new Counter({
+      name: `vhost_user_scsi_queue_${name}_total`,
+      help,
+      labelNames: ['controller', 'queue'],
+      registers: [registry],
+      collect() {
+        this.reset()
+        for (const { controller, queue, statistics } of source.queues()) {
+          this.inc({ controller, queue }, statistics.readQueue(field))
+        }
+      },
+    })
+  }
+}
+
+function registerOperationCounters(registry: Registry, source: StatisticsSource): void {
+  const operations = OPERATION_NAMES.map((_, operation) => operation)
+  const dataOperations = [OPERATION.READ, OPERATION.WRITE]
+  registerOperationCounter(registry, source, 'requests', 'Requests that have ended', FIELD.REQUESTS, operations)
+  registerOperationCounter(registry, source, 'errors', 'Requests that did not end well', FIELD.ERRORS, operations)
+  registerOperationCounter(registry, source, 'bytes', 'Bytes read and written', FIELD.BYTES, dataOperations)
+}
+
+function registerOperationCounter(
+  registry: Registry,
+  source: StatisticsSource,
+  name: string,
+  help: string,
+  field: number,
+  operations: readonly number[],
+): void {
+  new Counter({
+    name: `vhost_user_scsi_${name}_total`,
+    help,
+    labelNames: PER_OPERATION,
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (const { controller, queue, luns, statistics } of source.queues()) {
+        luns.forEach((lun, place) => {
+          for (const operation of operations) {
+            const op = OPERATION_NAMES[operation]!
+            this.inc({ controller, queue, lun, op }, statistics.read(place, operation, field))
+          }
+        })
+      }
+    },
+  })
+}
