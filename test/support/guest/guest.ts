@@ -1,0 +1,125 @@
+import type { Duplex } from 'node:stream'
+import type { Child } from '../child.js'
+import { ReportedError, reported } from '../deadline.js'
+import type { Teardown } from '../teardown.js'
+import { Channel, type RunResult } from './channel.js'
+import { buildInitramfs } from './initramfs.js'
+import { startQemu } from './qemu.js'
+import type { Qmp } from './qmp.js'
+import { findRequirements, guestPrograms } from './requirements.js'
+
+export interface GuestOptions {
+  /** QEMU arguments: the devices under test. */
+  devices: readonly string[]
+  /** Names of the programs to have in the guest, beside busybox. */
+  programs?: readonly string[]
+  memory?: string
+  cpus?: number
+  /** What else is worth reading when something fails, such as the daemon's stderr. */
+  report?: () => string
+}
+
+export interface RunOptions {
+  /** Milliseconds. */
+  timeout?: number
+}
+
+const BOOT = 60_000
+const RUN = 60_000
+const POWER_OFF = 30_000
+
+const PORTS = [
+  ...['-device', 'virtio-serial-pci', '-device', 'virtserialport,nr=1,chardev=socket0,name=command'],
+  ...['-device', 'virtserialport,nr=2,chardev=socket1,name=stream'],
+]
+
+/** A Linux guest that has booted. Every wait has a deadline, and a failure shows the console and what `report` says. */
+export class Guest {
+  readonly qemu: Child
+  readonly qmp: Qmp
+  /** What is written to STREAM_PORT. */
+  readonly stream: Duplex
+  readonly #channel: Channel
+  readonly #report: () => string
+  #bootId = ''
+
+  constructor(qemu: Child, qmp: Qmp, channel: Channel, stream: Duplex, report: () => string) {
+    this.qemu = qemu
+    this.qmp = qmp
+    this.stream = stream
+    this.#channel = channel
+    this.#report = report
+  }
+
+  /** Another one after each boot. */
+  get bootId(): string {
+    return this.#bootId
+  }
+
+  /** Runs a shell script in the guest. */
+  run(script: string, { timeout = RUN }: RunOptions = {}): Promise<RunResult> {
+    return this.#reported(this.#channel.run(script, timeout))
+  }
+
+  /** Runs a shell script that is expected to succeed (each of its commands: `set -e`); its stdout. */
+  async check(script: string, options?: RunOptions): Promise<string> {
+    const { status, stdout, stderr } = await this.run(`set -e\n${script}`, options)
+    if (status !== 0) throw new ReportedError(`status ${status} in the guest of: ${script}`, stdout + stderr + this.report())
+    return stdout
+  }
+
+  /** The name of the disk at a LUN (`sda`), which must exist. LUNs from 256 on are as Linux shows them, 0x4000 | LUN. */
+  async disk(target: number, lun: number): Promise<string> {
+    return (await this.check(`ls /sys/class/scsi_device/*:0:${target}:${lun}/device/block`)).trim()
+  }
+
+  /** Waits for a boot that `action` causes. */
+  async boot(action: () => unknown): Promise<void> {
+    const ready = this.#channel.ready(BOOT)
+    action()
+    this.#bootId = await this.#reported(ready)
+  }
+
+  /** Has the guest restart itself and waits until it is ready again. */
+  async reboot(): Promise<void> {
+    await this.boot(() => this.#channel.send('reboot -f'))
+  }
+
+  /** Has the guest power off and waits for QEMU's end. */
+  async powerOff(): Promise<void> {
+    this.#channel.send('poweroff -f')
+    const { code, signal } = await this.#reported(this.qemu.ended(POWER_OFF))
+    if (code !== 0) throw new ReportedError(`QEMU ended with ${code ?? signal}`, this.report())
+  }
+
+  report(): string {
+    return this.qemu.report() + this.#report()
+  }
+
+  #reported<T>(promise: Promise<T>): Promise<T> {
+    return reported(promise, () => this.report())
+  }
+}
+
+/** Boots a guest and waits until it takes scripts; the disks of a SCSI host are there by then. */
+export const startGuest = async (t: Teardown, options: GuestOptions): Promise<Guest> => {
+  const { kernel, qemu, busybox, qboot } = findRequirements()
+  const initrd = buildInitramfs({ kernel, busybox, programs: guestPrograms(options.programs ?? []) })
+  const { child, qmp, sockets } = await startQemu(t, {
+    qemu,
+    memory: options.memory ?? '512M',
+    cpus: options.cpus ?? 2,
+    sockets: 2,
+    args: [
+      ...(qboot === undefined ? [] : ['-bios', qboot]),
+      ...['-kernel', kernel.image, '-initrd', initrd, '-append', 'console=ttyS0 loglevel=5 trace_clock=global rdinit=/init'],
+      ...PORTS,
+      ...['-S'],
+      ...options.devices,
+    ],
+  })
+  const [command, stream] = sockets as [Duplex, Duplex]
+  const guest = new Guest(child, qmp, new Channel(command), stream, options.report ?? (() => ''))
+  await guest.boot(() => qmp.execute('cont').catch(() => {}))
+  return guest
+}

@@ -1,0 +1,20 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+
+/** The open descriptors of a process: number -> what it refers to. */
+export const openFiles = (pid: number): Map<number, string> => {
+  const files = new Map<number, string>()
+  for (const name of readdirSync(`/proc/${pid}/fd`)) {
+    try {
+      files.set(Number(name), readlinkSync(`/proc/${pid}/fd/${name}`))
+    } catch {
+      // closed between the two calls
+    }
+  }
+  return files
+}
+
+/** The lines of /proc/PID/maps that are shared mappings (guest memory, rings, inflight regions, images; no heap, no stacks). */
+export const sharedMappings = (pid: number): string[] =>
+  readFileSync(`/proc/${pid}/maps`, 'utf8')
+    .split('\n')
+    .filter((line) => /^\S+ ...s /.test(line))
