@@ -1,0 +1,85 @@
+/**
+ * From the configuration as people write it to the one that the daemon runs by.
+ */
+import { availableParallelism } from 'node:os'
+import type { IothreadSettings, Settings } from './config-schema.js'
+import type { DaemonConfig, IothreadConfig } from './daemon-config.js'
+import { ConfigError } from './errors.js'
+import { type NamedController, nameControllers, resolveControllers, workerIds } from './resolve-controllers.js'
+import { nameLuns, resolveLuns } from './resolve-luns.js'
+
+/** QEMU's defaults for iothread objects (qapi/qom.json IothreadProperties). */
+const POLL_MAX_NS = 32768
+const MAX_DEFAULT_IOTHREADS = 4
+const STOP_TIMEOUT_SECONDS = 10
+
+/** What the configuration depends on beside itself; for tests. */
+export interface Host {
+  /** CPUs that the process may use. */
+  readonly cpus: number
+}
+
+/**
+ * Resolves references, looks at images and fills in defaults. Throws ConfigError with every fault found. With no `luns`
+ * key at all one memory LUN is served; with no `controllers` one on the default socket.
+ */
+export function resolveConfig(settings: Settings, host: Host = { cpus: availableParallelism() }): DaemonConfig {
+  const faults: string[] = []
+  const lunSettings = nameLuns(settings.luns ?? [{ driver: 'memory' }])
+  const luns = resolveLuns(lunSettings, faults)
+  const named = nameControllers(settings.controllers ?? [{}])
+  if (named.length === 0) faults.push('controllers: expected at least one')
+  const shared = sharedIothreads(settings.iothreads ?? [], named, host, faults)
+  const iothreads = resolveIothreads([...shared, ...named.flatMap(workerIds).map((id) => ({ id }))], faults)
+  const scope = {
+    iothreadIds: iothreads.map(({ id }) => id),
+    sharedIothreadIds: shared.map(({ id }) => id),
+    luns,
+    lunSettings,
+  }
+  const controllers = resolveControllers(named, scope, faults)
+  if (faults.length > 0) throw new ConfigError(faults)
+  return {
+    iothreads,
+    luns,
+    controllers,
+    ...(settings.metrics?.listen !== undefined && { metricsListen: settings.metrics.listen }),
+    stopTimeoutSeconds: settings['stop-timeout'] ?? STOP_TIMEOUT_SECONDS,
+    logLevel: settings.log?.level ?? 'info',
+    logFormat: settings.log?.format ?? 'text',
+  }
+}
+
+/**
+ * The configured IOThreads, or min(4, CPUs) where there are none; those that worker-per-virtqueue makes belong to their
+ * queues and come beside them.
+ */
+function sharedIothreads(
+  configured: readonly IothreadSettings[],
+  controllers: readonly NamedController[],
+  host: Host,
+  faults: string[],
+): readonly IothreadSettings[] {
+  const isUsed = controllers.some((controller) => controller['worker-per-virtqueue'] !== true)
+  if (configured.length > 0) {
+    if (!isUsed) faults.push('worker-per-virtqueue makes an IOThread for each queue: no others can be used')
+    return configured
+  }
+  const count = isUsed ? Math.max(1, Math.min(MAX_DEFAULT_IOTHREADS, host.cpus)) : 0
+  return Array.from({ length: count }, (_, i) => ({ id: `io${i}` }))
+}
+
+function resolveIothreads(iothreads: readonly IothreadSettings[], faults: string[]): IothreadConfig[] {
+  const ids = new Set<string>()
+  return iothreads.map(({ id, cpus, ...polling }) => {
+    if (ids.has(id)) faults.push(`IOThread id "${id}" is used twice`)
+    ids.add(id)
+    return {
+      id,
+      ...(cpus !== undefined && { cpus }),
+      pollMaxNs: polling['poll-max-ns'] ?? POLL_MAX_NS,
+      pollGrow: polling['poll-grow'] ?? 0,
+      pollShrink: polling['poll-shrink'] ?? 0,
+    }
+  })
+}
