@@ -22,7 +22,7 @@ function stat(fd: number): Stats {
   try {
     return fstatSync(fd)
   } catch (error) {
-    throw new SystemError('fstat', (error as { errno?: number }).errno ?? ERRNO.EINVAL, `descriptor ${fd}`)
+    throw new SystemError('fstat', (error as { errno?: number }).errno ?? ERRNO.EBADF, `descriptor ${fd}`)
   }
 }
 
