@@ -13,7 +13,20 @@ const WRITE_PACKET = 0x90
 const le16 = (value: number): [number, number] => [value & 0xff, value >> 8]
 
 /** An INT 13h disk address packet for one block of 512 bytes (Phoenix EDD 3.0, 5.3.1). */
-const packet = (block: number): number[] => [16, 0, ...le16(1), ...le16(BUFFER), ...le16(0), ...le16(block), 0, 0, 0, 0, 0, 0]
+const packet = (block: number): number[] => [
+  16,
+  0,
+  ...le16(1),
+  ...le16(BUFFER),
+  ...le16(0),
+  ...le16(block),
+  0,
+  0,
+  0,
+  0,
+  0,
+  0,
+]
 
 /**
  * A boot sector that reads MESSAGE_BLOCK through INT 13h, writes it to the debug port up to its first NUL, writes the block to

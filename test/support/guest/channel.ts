@@ -70,16 +70,16 @@ export class Channel {
       this.#received = this.#received.subarray(end + 1)
       const fields = HEADER.exec(line)?.groups
       if (fields === undefined) throw new Error(`not of the channel's protocol: ${line}`)
-      if (fields['bootId'] === undefined) this.#header = fields
-      else this.#boot?.resolve(fields['bootId'])
+      if (fields.bootId === undefined) this.#header = fields
+      else this.#boot?.resolve(fields.bootId)
       return true
     }
-    const out = Number(this.#header['stdout'])
-    const end = out + Number(this.#header['stderr'])
+    const out = Number(this.#header.stdout)
+    const end = out + Number(this.#header.stderr)
     if (this.#received.length < end) return false
-    const id = Number(this.#header['id'])
+    const id = Number(this.#header.id)
     this.#runs.get(id)?.resolve({
-      status: Number(this.#header['status']),
+      status: Number(this.#header.status),
       stdout: this.#received.toString('utf8', 0, out),
       stderr: this.#received.toString('utf8', out, end),
     })

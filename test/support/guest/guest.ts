@@ -11,7 +11,7 @@ import { findRequirements, guestPrograms } from './requirements.js'
 export interface GuestOptions {
   /** QEMU arguments: the devices under test. */
   devices: readonly string[]
-  /** Names of the programs to have in the guest, beside busybox. */
+  /** The programs to have in the guest, beside busybox: names, or paths, which may be of other files too. */
   programs?: readonly string[]
   memory?: string
   cpus?: number
@@ -64,7 +64,8 @@ export class Guest {
   /** Runs a shell script that is expected to succeed (each of its commands: `set -e`); its stdout. */
   async check(script: string, options?: RunOptions): Promise<string> {
     const { status, stdout, stderr } = await this.run(`set -e\n${script}`, options)
-    if (status !== 0) throw new ReportedError(`status ${status} in the guest of: ${script}`, stdout + stderr + this.report())
+    if (status !== 0)
+      throw new ReportedError(`status ${status} in the guest of: ${script}`, stdout + stderr + this.report())
     return stdout
   }
 
@@ -112,7 +113,14 @@ export const startGuest = async (t: Teardown, options: GuestOptions): Promise<Gu
     sockets: 2,
     args: [
       ...(qboot === undefined ? [] : ['-bios', qboot]),
-      ...['-kernel', kernel.image, '-initrd', initrd, '-append', 'console=ttyS0 loglevel=5 trace_clock=global rdinit=/init'],
+      ...[
+        '-kernel',
+        kernel.image,
+        '-initrd',
+        initrd,
+        '-append',
+        'console=ttyS0 loglevel=5 trace_clock=global rdinit=/init',
+      ],
       ...PORTS,
       ...['-S'],
       ...options.devices,

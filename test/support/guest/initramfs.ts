@@ -43,7 +43,9 @@ export const buildInitramfs = ({ kernel, busybox, programs }: Contents): string 
     ...copies.map((path) => ({ name: path, source: path })),
   ]
   const stamps = files.map((file) => 'source' in file && [statSync(file.source).size, statSync(file.source).mtimeMs])
-  const key = createHash('sha256').update(JSON.stringify([files, stamps])).digest('hex')
+  const key = createHash('sha256')
+    .update(JSON.stringify([files, stamps]))
+    .digest('hex')
   const path = join(CACHE, `initramfs-${key.slice(0, 16)}.cpio`)
   if (existsSync(path)) return path
 

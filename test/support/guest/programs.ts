@@ -4,11 +4,13 @@ import { join } from 'node:path'
 
 const DIRECTORIES = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
 
-/** The path of a program, also of those that only root has in PATH; undefined when it isn't installed. */
+/**
+ * The path of a program, also of those that only root has in PATH; undefined when it isn't installed. A path stands for itself.
+ */
 export const findProgram = (name: string): string | undefined =>
-  DIRECTORIES.map((directory) => join(directory, name)).find((path) => {
+  (name.startsWith('/') ? [name] : DIRECTORIES.map((directory) => join(directory, name))).find((path) => {
     try {
-      accessSync(path, constants.X_OK)
+      accessSync(path, constants.R_OK)
       return true
     } catch {
       return false
