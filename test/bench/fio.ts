@@ -38,12 +38,13 @@ export async function fioVersion(): Promise<string | undefined> {
   }
 }
 
-/** fio's io_uring engine on the same file, with the same requests in flight, one job on one CPU. */
+/** fio's io_uring engine on the same file, with the same requests in flight: one job for each IOThread, on the same CPUs. */
 export async function fioReference(
   c: Case,
   path: string,
-  o: { cpu: number; seconds: number; runs: number },
+  o: { cpus: readonly number[]; seconds: number; runs: number },
 ): Promise<Reference> {
+  const depth = c.qd / c.iothreads
   let best: Reference | undefined
   for (const [setup, extra] of Object.entries(SETUPS)) {
     if (c.qd === 1 && setup !== 'plain') continue
@@ -62,12 +63,14 @@ export async function fioReference(
         '--time_based=1',
         '--ramp_time=0.5',
         `--runtime=${o.seconds}`,
-        `--cpus_allowed=${o.cpu}`,
+        ...(o.cpus.length > 0 ? [`--cpus_allowed=${o.cpus.join()}`] : []),
+        `--numjobs=${c.iothreads}`,
+        '--group_reporting=1',
         `--filename=${path}`,
         `--rw=${c.op}`,
         `--bs=${c.bs}`,
-        `--iodepth=${c.qd}`,
-        ...extra(c.qd),
+        `--iodepth=${depth}`,
+        ...extra(depth),
       ])
       const job = JSON.parse(stdout.slice(stdout.indexOf('{'))).jobs[0]
       if (job.error !== 0) throw new Error(`fio: error ${job.error}`)

@@ -29,6 +29,9 @@ export interface Row extends Case {
   readonly kicks_per_request: number
   /** Seconds of CPU time of the back end's process per second. */
   readonly cpu: number | null
+  /** Bytes that all JavaScript heaps of the back end together allocate, from V8's account, and the collections it is from. */
+  readonly heap_bytes_per_request: number
+  readonly collections: number
   readonly ref: 'fio-io_uring' | 'bare-loop' | null
   readonly ref_iops: number | null
   readonly ratio: number | null

@@ -1,0 +1,52 @@
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Child } from '../support/child.js'
+import type { Teardown } from '../support/teardown.js'
+import { GC_TRACE_ARG, GcTrace } from './gc-trace.js'
+import type { Case, Poll } from './row.js'
+
+const MAIN = fileURLToPath(new URL('../../daemon/main.js', import.meta.url))
+const START = 20_000
+const STOP = 20_000
+
+/** poll-max-ns of each way to poll: practically for ever, the default, not at all. */
+const POLL_MAX_NS: Readonly<Record<Poll, string>> = {
+  busy: ',poll-max-ns=1000000000,poll-shrink=0',
+  adaptive: '',
+  off: ',poll-max-ns=0',
+}
+
+/** The real daemon with one LUN, as a process of its own on `cpus`. */
+export class BackEnd {
+  readonly socketPath: string
+  readonly child: Child
+  readonly collections: GcTrace
+
+  constructor(
+    t: Teardown,
+    c: Case,
+    o: { dir: string; image: string; bytes: number; cpus: string | undefined; nodeArgs?: readonly string[] },
+  ) {
+    this.socketPath = join(o.dir, 'bench.sock')
+    const lun = c.lun === 'file' ? `path=${o.image}` : `driver=${c.lun},size=${o.bytes}`
+    const args = [MAIN, `--socket-path=${this.socketPath}`, `--lun=${lun}`]
+    for (let i = 0; i < c.iothreads; i++) args.push(`--iothread=id=io${i}${POLL_MAX_NS[c.poll]}`)
+    const node = [process.execPath, GC_TRACE_ARG, ...(o.nodeArgs ?? []), ...args]
+    this.child =
+      o.cpus === undefined
+        ? new Child(t, 'vhost-user-scsid', node[0]!, node.slice(1))
+        : new Child(t, 'vhost-user-scsid', 'taskset', ['--cpu-list', o.cpus, ...node])
+    this.collections = new GcTrace(this.child.process.stdout!)
+  }
+
+  /** Waits for the line that names the socket. */
+  async listening(): Promise<void> {
+    await this.child.output('stdout', new RegExp(`^.*${this.socketPath}.*$`, 'm'), START)
+  }
+
+  async stop(): Promise<void> {
+    this.child.process.kill('SIGTERM')
+    const exit = await this.child.ended(STOP)
+    if (exit.code !== 0) throw new Error(`the daemon ended with ${exit.code ?? exit.signal}\n${this.child.report()}`)
+  }
+}

@@ -1,0 +1,54 @@
+import type { Row } from './row.js'
+
+/** The JSON of a run: what checks and plots read. */
+export interface Report {
+  readonly node: string
+  readonly cpus: number
+  readonly kernel: string
+  readonly fio: string | null
+  /** Whether back end and driver had a CPU each. */
+  readonly pinned: boolean
+  readonly rows: readonly Row[]
+}
+
+const COLUMNS: readonly [string, (row: Row) => string][] = [
+  ['LUN', (r) => r.lun],
+  ['op', (r) => r.op],
+  ['bs', (r) => size(r.bs)],
+  ['QD', (r) => String(r.qd)],
+  ['queues', (r) => String(r.queues)],
+  ['IOThreads', (r) => String(r.iothreads)],
+  ['poll', (r) => r.poll],
+  ['k IOPS', (r) => thousands(r.iops)],
+  ['spread', (r) => percent(r.spread)],
+  ['p50 us', (r) => r.p50_us.toFixed(1)],
+  ['p99 us', (r) => r.p99_us.toFixed(1)],
+  ['kicks', (r) => r.kicks_per_request.toFixed(3)],
+  ['heap B', (r) => r.heap_bytes_per_request.toFixed(2)],
+  ['CPU', (r) => (r.cpu === null ? '' : r.cpu.toFixed(2))],
+  ['reference', (r) => (r.ref === null ? '' : r.ref_setup === undefined ? r.ref : `${r.ref} ${r.ref_setup}`)],
+  ['its k IOPS', (r) => (r.ref_iops === null ? '' : thousands(r.ref_iops))],
+  ['ratio', (r) => (r.ratio === null ? '' : r.ratio.toFixed(2))],
+]
+
+/** The rows as a Markdown table. */
+export function markdown(rows: readonly Row[]): string {
+  const lines = [
+    COLUMNS.map(([title]) => title),
+    COLUMNS.map(() => '---'),
+    ...rows.map((row) => COLUMNS.map(([, cell]) => cell(row))),
+  ]
+  return lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n')
+}
+
+function size(bytes: number): string {
+  return bytes % 1024 === 0 ? `${bytes / 1024}k` : String(bytes)
+}
+
+function thousands(n: number): string {
+  return (n / 1000).toFixed(n < 100_000 ? 1 : 0)
+}
+
+function percent(fraction: number): string {
+  return `${(fraction * 100).toFixed(0)} %`
+}
