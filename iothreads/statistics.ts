@@ -1,3 +1,6 @@
+import { ACTION, DIRECTION, OPCODE, type Task } from '../scsi/index.js'
+import { FAULT_CODES } from './faults.js'
+
 /**
  * Counters of one request queue, in shared memory: written by the one IOThread that serves the queue, read by the
  * main thread at scrape time. A Float64 store on an aligned slot is a single machine store, so a reader never sees half
@@ -11,10 +14,47 @@ export const OPERATION_NAMES = ['read', 'write', 'flush', 'unmap', 'other'] as c
 /** Fields counted for each (LUN, operation). */
 export const FIELD = { REQUESTS: 0, BYTES: 1, ERRORS: 2, COUNT: 3 } as const
 
+/** What a task that was just executed is counted as. */
+export function operationOf(task: Task): number {
+  switch (task.action) {
+    case ACTION.READ:
+      return OPERATION.READ
+    case ACTION.WRITE:
+    case ACTION.WRITE_PATTERN:
+      return OPERATION.WRITE
+    case ACTION.FLUSH:
+      return OPERATION.FLUSH
+    case ACTION.DISCARD:
+    case ACTION.WRITE_ZEROES:
+      return OPERATION.UNMAP
+    case ACTION.PROGRAM:
+      return programOperation(task)
+    default:
+      return OPERATION.OTHER
+  }
+}
+
+function programOperation(task: Task): number {
+  if (task.cdb.getUint8(0) === OPCODE.UNMAP) return OPERATION.UNMAP
+  if (task.direction === DIRECTION.IN) return OPERATION.READ
+  return task.direction === DIRECTION.OUT ? OPERATION.WRITE : OPERATION.OTHER
+}
+
 const PER_LUN = OPERATION.COUNT * FIELD.COUNT
 
-/** Queue-wide counters, before the per-LUN ones. */
-export const QUEUE_FIELD = { KICKS: 0, CALLS: 1, BATCHES: 2, FAULTS: 3, TARGETLESS: 4, COUNT: 8 } as const
+/** Queue-wide counters, before the per-LUN ones: what they mean, then one for each of FAULT_CODES. */
+export const QUEUE_FIELD = {
+  /** Notifications from the driver. */
+  KICKS: 0,
+  /** Notifications to the driver. */
+  CALLS: 1,
+  /** Passes over the ring that fetched something. */
+  BATCHES: 2,
+  /** Requests to a target or logical unit that is not there. */
+  TARGETLESS: 3,
+  FAULTS: 8,
+  COUNT: 8 + FAULT_CODES.length,
+} as const
 
 export class QueueStatistics {
   readonly memory: SharedArrayBuffer
@@ -38,6 +78,15 @@ export class QueueStatistics {
   /** Adds one to a queue-wide counter (QUEUE_FIELD). */
   add(field: number): void {
     this.values[field] = this.values[field]! + 1
+  }
+
+  /** Adds one to the counter of a fault (FAULT_CODES). */
+  addFault(code: string): void {
+    this.add(QUEUE_FIELD.FAULTS + FAULT_CODES.indexOf(code))
+  }
+
+  readFault(code: string): number {
+    return this.readQueue(QUEUE_FIELD.FAULTS + FAULT_CODES.indexOf(code))
   }
 
   read(lun: number, operation: number, field: number): number {

@@ -1,0 +1,181 @@
+/** The running daemon: IOThreads, LUNs, controllers and their sockets, and the order in which they come and go. */
+import { BackendSession, type ReportLevel, type SessionReporter } from 'vhost-user-protocol-ts'
+import { IoThread, type RingFault } from '../iothreads/index.js'
+import { Controller } from './controller.js'
+import type { ControllerConfig, DaemonConfig } from './daemon-config.js'
+import { errorCode, errorReason, StartError } from './errors.js'
+import { Listener } from './listener.js'
+import type { Log } from './log.js'
+import { Lun } from './lun.js'
+import { Metrics, type QueueSource } from './metrics.js'
+import { MetricsServer } from './metrics-server.js'
+import { RateLimit } from './rate-limit.js'
+import type { RunningDaemon } from './run.js'
+import { daemonVersion } from './version.js'
+
+interface Served {
+  readonly controller: Controller
+  readonly listener: Listener
+  session: BackendSession | undefined
+}
+
+/** Starts everything; resolves when the sockets can be connected to. Rejects with StartError, with nothing left behind. */
+export async function startDaemon(config: DaemonConfig, log: Log): Promise<RunningDaemon> {
+  const daemon = new Daemon(config, log)
+  try {
+    await daemon.start()
+  } catch (error) {
+    await daemon.stop()
+    throw error
+  }
+  return daemon
+}
+
+class Daemon implements RunningDaemon {
+  readonly finished: Promise<void>
+  readonly #config: DaemonConfig
+  readonly #log: Log
+  readonly #metrics: Metrics
+  readonly #iothreads: IoThread[] = []
+  readonly #luns = new Map<string, Lun>()
+  readonly #served: Served[] = []
+  readonly #faultLines = new RateLimit()
+  #metricsServer: MetricsServer | undefined
+  #ready = false
+  #finish: () => void = () => {}
+  #fail: (error: unknown) => void = () => {}
+
+  constructor(config: DaemonConfig, log: Log) {
+    this.#config = config
+    this.#log = log
+    this.#metrics = new Metrics({ queues: () => this.#queues() }, daemonVersion())
+    this.finished = new Promise((resolve, reject) => {
+      this.#finish = resolve
+      this.#fail = reject
+    })
+    this.finished.catch(() => {})
+  }
+
+  async start(): Promise<void> {
+    const { luns, iothreads, controllers, metricsListen } = this.#config
+    for (const lun of luns) this.#luns.set(lun.id, Lun.open(lun))
+    // Sockets first: a front end may connect from now on, and waits in the backlog.
+    const listeners = controllers.map((controller) => {
+      const listener = Listener.open(controller, this.#log)
+      this.#opened.push(listener)
+      return listener
+    })
+    for (const iothread of iothreads) this.#iothreads.push(await this.#startIoThread(iothread))
+    for (const [i, controller] of controllers.entries()) await this.#serve(controller, listeners[i]!)
+    if (metricsListen !== undefined) {
+      this.#metricsServer = await MetricsServer.listen(metricsListen, this.#metrics, () => this.#ready, this.#log)
+    }
+    this.#ready = true
+    void Promise.all(listeners.map(({ exhausted }) => exhausted)).then(() => this.#finish())
+  }
+
+  readonly #opened: Listener[] = []
+
+  async #startIoThread(config: DaemonConfig['iothreads'][number]): Promise<IoThread> {
+    try {
+      const iothread = await IoThread.start(config, {
+        fault: (fault) => this.#ringFault(fault),
+        failed: (error) => this.#fail(error),
+      })
+      const { id, tid, engine, engineFault } = iothread
+      if (engineFault !== null)
+        this.#log.warn(
+          { iothread: id },
+          `io_uring is not to be had (${engineFault}): plain system calls instead, one at a time`,
+        )
+      this.#log.debug({ iothread: id, tid, engine }, 'IOThread started')
+      return iothread
+    } catch (error) {
+      const cpus = config.cpus === undefined ? '' : ` on CPUs ${config.cpus.join(',')}`
+      throw new StartError(
+        errorCode(error),
+        `iothread "${config.id}"${cpus}: cannot be started: ${errorReason(error)}`,
+        { cause: error },
+      )
+    }
+  }
+
+  async #serve(config: ControllerConfig, listener: Listener): Promise<void> {
+    const log = this.#log.child({ controller: config.id })
+    const iothreads = config.queueToIothread.map((index) => this.#iothreads[index]!)
+    const luns = config.luns.map(({ id }) => this.#luns.get(id)!)
+    const controller = new Controller(config, iothreads, luns, log, {
+      fault: (code) => this.#fault(code, log),
+      failed: (error) => this.#fail(error),
+    })
+    await controller.attach()
+    const served: Served = { controller, listener, session: undefined }
+    this.#served.push(served)
+    listener.start(async (fd) => {
+      this.#metrics.countConnection()
+      log.info(`front end connected on ${listener.address}`)
+      served.session = new BackendSession(fd, controller, { report: this.#reporter(log) })
+      const end = await served.session.closed
+      served.session = undefined
+      log.info({ code: end.code }, `front end gone: ${end.message}`)
+    })
+  }
+
+  #reporter(log: Log): SessionReporter {
+    return {
+      event: (level: ReportLevel, code, message, fields) => {
+        if (level === 'warn' || level === 'error') {
+          this.#metrics.countFault(code)
+          this.#faultLines.run((suppressed) => log[level]({ code, ...fields, suppressed }, message))
+        } else {
+          log[level]({ code, ...fields }, message)
+        }
+      },
+    }
+  }
+
+  #ringFault({ controller, index, code, fatal, suppressed }: RingFault): void {
+    this.#faultLines.run((more) => {
+      const what = fatal ? 'the ring is broken and stays dead until it is set up anew' : 'a bad request was turned away'
+      this.#log.warn({ controller, ring: index, code, suppressed: suppressed + more }, `ring ${index}: ${what}`)
+    })
+  }
+
+  #fault(code: string, log: Log): void {
+    this.#metrics.countFault(code)
+    this.#faultLines.run((suppressed) =>
+      log.warn({ code, suppressed }, 'a ring is broken and stays dead until it is set up anew'),
+    )
+  }
+
+  *#queues(): Iterable<QueueSource> {
+    for (const { controller } of this.#served) yield* controller.queues()
+  }
+
+  async stop(): Promise<void> {
+    this.#ready = false
+    const limit = this.#config.stopTimeoutSeconds * 1000
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<'late'>((resolve) => {
+      timer = setTimeout(() => resolve('late'), limit)
+    })
+    const outcome = await Promise.race([this.#stopAll(), late])
+    clearTimeout(timer)
+    if (outcome === 'late')
+      this.#log.warn(`I/O is still in flight after ${this.#config.stopTimeoutSeconds} s: leaving it`)
+  }
+
+  async #stopAll(): Promise<void> {
+    for (const listener of this.#opened) listener.close()
+    await this.#metricsServer?.close()
+    await Promise.all(
+      this.#served.map(async ({ controller, session }) => {
+        await session?.close()
+        await controller.detach()
+      }),
+    )
+    await Promise.all(this.#iothreads.map((iothread) => iothread.stop()))
+    for (const lun of this.#luns.values()) lun.close()
+    this.#metrics.close()
+  }
+}

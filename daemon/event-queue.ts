@@ -1,0 +1,57 @@
+/** The event queue (virtio 1.3 5.6.6.3). */
+import { EVENT, EVENT_TYPE, EVENTS_MISSED, encodeLun, type GuestMemory } from 'vhost-user-protocol-ts'
+import type { HostRing } from './host-ring.js'
+import { MainQueue } from './main-queue.js'
+
+/**
+ * The driver's buffers stay in the ring until there is an event for one: the available index then never runs ahead of the
+ * used index, and no buffer is lost when the daemon ends (spec: a front end that reconnects starts at the used index).
+ */
+export class EventQueue {
+  readonly #queue: MainQueue
+  /** An event found no buffer: the driver has to hear of that. */
+  #missed = false
+
+  /** @param fault the ring is broken */
+  constructor(ring: HostRing, memory: GuestMemory, fault: (code: string) => void) {
+    this.#queue = new MainQueue(ring, memory, () => this.#kicked(), fault)
+  }
+
+  setCall(fd: number): void {
+    this.#queue.setCall(fd)
+  }
+
+  setErr(fd: number): void {
+    this.#queue.setErr(fd)
+  }
+
+  #kicked(): void {
+    if (this.#missed) this.#put(EVENT_TYPE.NO_EVENT, undefined, 0)
+  }
+
+  /** Tells the driver of an event at a logical unit. `reason` as its type says (virtio 1.3 5.6.6.3). */
+  send(type: number, target: number, lun: number, reason: number): void {
+    this.#put(type, { target, lun }, reason)
+  }
+
+  #put(type: number, unit: { target: number; lun: number } | undefined, reason: number): void {
+    const request = this.#queue.take()
+    if (request === undefined) {
+      this.#missed = true
+      return
+    }
+    const bytes = new Uint8Array(EVENT.SIZE)
+    const view = new DataView(bytes.buffer)
+    view.setUint32(EVENT.EVENT, (type | (this.#missed ? EVENTS_MISSED : 0)) >>> 0, true)
+    if (unit !== undefined) encodeLun(bytes, EVENT.LUN, unit.target, unit.lun)
+    view.setUint32(EVENT.REASON, reason, true)
+    this.#missed = false
+    this.#queue.answer(request, bytes)
+  }
+
+  /** The next available index. */
+  stop(): number {
+    this.#queue.close()
+    return this.#queue.nextAvailable
+  }
+}

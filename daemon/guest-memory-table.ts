@@ -1,0 +1,76 @@
+/** The front end's memory as this process maps it. The main thread maps and unmaps; IOThreads get the addresses. */
+import { F_SEAL_SHRINK, fileSize, getSeals, Mapping } from 'memfd-mmap'
+import { DeviceError, GuestMemory, type MappedRegion, type MemoryRegion } from 'vhost-user-protocol-ts'
+import { errorReason } from './errors.js'
+
+interface Entry {
+  readonly region: MappedRegion
+  readonly mapping: Mapping
+}
+
+export class GuestMemoryTable {
+  #entries: readonly Entry[] = []
+  /** The main thread's own view of it. */
+  memory = new GuestMemory([])
+
+  get regions(): readonly MappedRegion[] {
+    return this.#entries.map(({ region }) => region)
+  }
+
+  /**
+   * Maps a region. It is not in the table before `commit`.
+   *
+   * @throws DeviceError where the descriptor cannot be mapped or is shorter than the region
+   */
+  map(region: MemoryRegion, fd: number): Entry {
+    const { guestAddress, size, userAddress, mmapOffset } = region
+    const length = mmapOffset + size
+    try {
+      const bytes = fileSize(fd)
+      if (bytes < length) {
+        throw new DeviceError('VUS_REGION_FILE_SIZE', `a region needs ${length} bytes of its file, which has ${bytes}`)
+      }
+      // From the file's start on, since huge pages take no other offset than multiples of their size.
+      const mapping = Mapping.map({ fd, length })
+      return { region: { guestAddress, size, userAddress, hostAddress: mapping.address + mmapOffset }, mapping }
+    } catch (error) {
+      if (error instanceof DeviceError) throw error
+      throw new DeviceError('VUS_REGION_MAP', `a region of ${length} bytes cannot be mapped: ${errorReason(error)}`)
+    }
+  }
+
+  /** Whether the front end can take pages of the file away under us. */
+  static canShrink(fd: number): boolean {
+    const seals = getSeals(fd)
+    return seals < 0 || (seals & F_SEAL_SHRINK) === 0
+  }
+
+  find(region: MemoryRegion): Entry | undefined {
+    return this.#entries.find(
+      ({ region: { guestAddress, size, userAddress } }) =>
+        guestAddress === region.guestAddress && size === region.size && userAddress === region.userAddress,
+    )
+  }
+
+  with(entry: Entry): readonly Entry[] {
+    return [...this.#entries, entry]
+  }
+
+  without(entry: Entry): readonly Entry[] {
+    return this.#entries.filter((each) => each !== entry)
+  }
+
+  /** Makes `entries` the table. What is no longer in it has to be unmapped by `unmap`, when no thread has views of it. */
+  replace(entries: readonly Entry[]): readonly Entry[] {
+    const gone = this.#entries.filter((entry) => !entries.includes(entry))
+    this.#entries = entries
+    this.memory = new GuestMemory(this.regions)
+    return gone
+  }
+
+  static unmap(entries: readonly Entry[]): void {
+    for (const { mapping } of entries) mapping.unmap()
+  }
+}
+
+export type MemoryEntry = Entry

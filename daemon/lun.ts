@@ -1,0 +1,86 @@
+/** A disk: its medium opened, its state shared with the IOThreads. */
+import { constants } from 'node:fs'
+import { close, createMemfd, F_SEAL_GROW, F_SEAL_SHRINK, Mapping, openFd, statfsType, TMPFS_MAGIC } from 'memfd-mmap'
+import type { Medium } from '../iothreads/index.js'
+import { FLAG, type UnitConfig, UnitState } from '../scsi/index.js'
+import type { LunConfig } from './daemon-config.js'
+import { errorCode, errorReason, StartError } from './errors.js'
+
+export class Lun {
+  readonly config: LunConfig
+  readonly unit: UnitConfig
+  readonly state: UnitState
+  readonly medium: Medium
+  readonly #fd: number
+  readonly #mapping: Mapping | undefined
+
+  private constructor(config: LunConfig, medium: Medium, fd: number, mapping?: Mapping) {
+    this.config = config
+    this.medium = medium
+    this.#fd = fd
+    this.#mapping = mapping
+    const { blockSize, physicalBlockSize, vendor, product, revision, serial, wwn, rotationRate, removable, readOnly } =
+      config
+    this.unit = {
+      blockSize,
+      physicalBlockSize,
+      vendor,
+      product,
+      revision,
+      serial,
+      wwn,
+      rotationRate,
+      removable,
+      readOnly,
+      discard: config.discard === 'unmap',
+    }
+    const flags = (config.readOnly ? FLAG.READ_ONLY : 0) | (config.writeCache ? FLAG.WRITE_CACHE : 0)
+    this.state = UnitState.create(config.size / blockSize, flags)
+  }
+
+  /** @throws StartError where the medium cannot be had */
+  static open(config: LunConfig): Lun {
+    try {
+      switch (config.driver) {
+        case 'file':
+          return Lun.#openFile(config)
+        case 'memory':
+          return Lun.#openMemory(config)
+        case 'null':
+          return new Lun(config, { kind: 'null', delayNs: config.delayUs * 1000 }, -1)
+      }
+    } catch (error) {
+      throw new StartError(
+        errorCode(error),
+        `lun "${config.id}": ${config.path ?? config.driver}: ${errorReason(error)}`,
+        {
+          cause: error,
+        },
+      )
+    }
+  }
+
+  static #openFile(config: LunConfig): Lun {
+    // What is read-only for the guest is read-only for us too: no fault of ours can write to it.
+    const access = config.readOnly ? constants.O_RDONLY : constants.O_RDWR
+    const fd = openFd(config.path!, access)
+    return new Lun(config, { kind: 'file', fd, inline: statfsType(fd) === TMPFS_MAGIC }, fd)
+  }
+
+  static #openMemory(config: LunConfig): Lun {
+    const fd = createMemfd(`vhost-user-scsid:${config.id}`, config.size, F_SEAL_GROW | F_SEAL_SHRINK)
+    try {
+      const mapping = Mapping.map({ fd, length: config.size })
+      return new Lun(config, { kind: 'memory', fd, address: mapping.address }, fd, mapping)
+    } catch (error) {
+      close(fd)
+      throw error
+    }
+  }
+
+  /** Lets go of the medium. No IOThread uses it any more. */
+  close(): void {
+    this.#mapping?.unmap()
+    if (this.#fd >= 0) close(this.#fd)
+  }
+}

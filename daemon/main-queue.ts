@@ -1,0 +1,133 @@
+/** A virtqueue that the main loop serves: the control queue or the event queue. */
+import { drainEventfd, FdPoll, signalEventfd, viewMemory } from 'memfd-mmap'
+import {
+  availBytes,
+  CHAIN,
+  CHAIN_FAULTS,
+  DescriptorChain,
+  descBytes,
+  type GuestMemory,
+  SplitVirtqueue,
+  usedBytes,
+} from 'vhost-user-protocol-ts'
+import type { HostRing } from './host-ring.js'
+
+/** A request of a main loop queue: what the driver wrote, and where the answer goes. */
+export interface MainRequest {
+  readonly head: number
+  /** The device-readable bytes, at most MAX_READABLE of them. */
+  readonly readable: Uint8Array
+  /** The device-writable buffers: guest address and bytes. */
+  readonly writable: readonly { readonly address: number; readonly length: number }[]
+}
+
+/** More than any control request has. */
+const MAX_READABLE = 64
+
+export class MainQueue {
+  readonly #memory: GuestMemory
+  readonly #virtqueue: SplitVirtqueue
+  readonly #chain: DescriptorChain
+  readonly #fault: (code: string) => void
+  readonly #poll: FdPoll | undefined
+  #callFd: number
+  #errFd: number
+  #live = true
+
+  /** @param kicked the driver may have added something @param fault the ring is broken, and dead from then on */
+  constructor(ring: HostRing, memory: GuestMemory, kicked: () => void, fault: (code: string) => void) {
+    this.#memory = memory
+    this.#virtqueue = new SplitVirtqueue({
+      size: ring.size,
+      desc: viewMemory(ring.desc, descBytes(ring.size)),
+      avail: viewMemory(ring.avail, availBytes(ring.size)),
+      used: viewMemory(ring.used, usedBytes(ring.size)),
+      base: ring.base,
+      eventIdx: ring.eventIdx,
+    })
+    this.#chain = new DescriptorChain(memory, this.#virtqueue.desc, ring.size, ring.indirect)
+    this.#fault = fault
+    this.#callFd = ring.callFd
+    this.#errFd = ring.errFd
+    if (ring.kickFd >= 0) {
+      this.#poll = new FdPoll(ring.kickFd, { readable: true }, () => {
+        drainEventfd(ring.kickFd)
+        kicked()
+      })
+    }
+  }
+
+  get nextAvailable(): number {
+    return this.#virtqueue.nextAvailable
+  }
+
+  setCall(fd: number): void {
+    this.#callFd = fd
+  }
+
+  setErr(fd: number): void {
+    this.#errFd = fd
+  }
+
+  /** The next request, or undefined: then the driver has been asked to notify of the next one. */
+  take(): MainRequest | undefined {
+    while (this.#live) {
+      const count = this.#virtqueue.available()
+      if (count < 0) return this.#break('VUS_RING_AVAILABLE_INDEX')
+      if (count > 0) return this.#read(this.#virtqueue.fetch())
+      if (!this.#virtqueue.enableNotifications()) return undefined
+    }
+    return undefined
+  }
+
+  #read(head: number): MainRequest | undefined {
+    const readable = new Uint8Array(MAX_READABLE)
+    const writable: { address: number; length: number }[] = []
+    let bytes = 0
+    this.#chain.start(head)
+    let step = this.#chain.next()
+    for (; step === CHAIN.DESCRIPTOR; step = this.#chain.next()) {
+      const { address, length } = this.#chain
+      if (this.#chain.writable) {
+        writable.push({ address, length })
+      } else {
+        const part = Math.min(length, MAX_READABLE - bytes)
+        if (!this.#memory.read(address, readable, bytes, part)) return this.#refetch(CHAIN.ADDRESS_RANGE)
+        bytes += part
+      }
+    }
+    if (step < 0) return this.#refetch(step)
+    return { head, readable: readable.subarray(0, bytes), writable }
+  }
+
+  #refetch(step: number): undefined {
+    this.#virtqueue.unfetch()
+    return this.#break(CHAIN_FAULTS[step]!)
+  }
+
+  #break(code: string): undefined {
+    this.#live = false
+    if (this.#errFd >= 0) signalEventfd(this.#errFd)
+    this.#fault(code)
+    return undefined
+  }
+
+  /** Gives a request back with `answer` in its writable buffers, as much as fits. Nothing happens once the queue is closed. */
+  answer(request: MainRequest, answer: Uint8Array): void {
+    if (!this.#live) return
+    let done = 0
+    for (const { address, length } of request.writable) {
+      const part = Math.min(length, answer.length - done)
+      if (part === 0 || !this.#memory.write(address, answer, done, part)) break
+      done += part
+    }
+    this.#virtqueue.push(request.head, done)
+    if (this.#virtqueue.publish() && this.#callFd >= 0) signalEventfd(this.#callFd)
+  }
+
+  /** Lets go of the kick descriptor, and answers nothing any more. */
+  close(): void {
+    this.#live = false
+    this.#poll?.close()
+  }
+}

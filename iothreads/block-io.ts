@@ -1,0 +1,37 @@
+/**
+ * What a block driver asks of the kernel. Each call either ends at once, and answers its result (bytes or 0, or
+ * -errno), or answers PENDING; then the result comes as the completion of request `id`.
+ */
+export interface BlockIo {
+  /** One buffer of `length` bytes at host address `address`. `flags`: RWF_*. */
+  transfer(
+    id: number,
+    write: boolean,
+    fd: number,
+    address: number,
+    length: number,
+    offset: number,
+    flags: number,
+  ): number
+  /** `count` struct iovecs at host address `iov`. */
+  transferVector(
+    id: number,
+    write: boolean,
+    fd: number,
+    iov: number,
+    count: number,
+    offset: number,
+    flags: number,
+  ): number
+  /** fdatasync. */
+  flush(id: number, fd: number): number
+  fallocate(id: number, fd: number, mode: number, offset: number, length: number): number
+}
+
+/** Not a result: it comes later. Below every -errno. */
+export const PENDING = -0x10000
+
+export const RWF_DSYNC = 2
+
+/** fallocate modes (linux/falloc.h). */
+export const FALLOC_FL = { KEEP_SIZE: 1, PUNCH_HOLE: 2, ZERO_RANGE: 16 } as const

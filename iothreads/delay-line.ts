@@ -1,0 +1,55 @@
+import { clockMonotonicNs } from 'memfd-mmap'
+import type { Request } from './request.js'
+
+/** Holds requests back for a fixed time each, so first in, first out. Grows to the most that were ever held. */
+export class DelayLine {
+  readonly #delay: number
+  readonly #ended: (request: Request, result: number) => void
+  #requests: (Request | null)[] = new Array(64).fill(null)
+  #results = new Float64Array(64)
+  #deadlines = new Float64Array(64)
+  #first = 0
+  #count = 0
+
+  /** @param delay ns */
+  constructor(delay: number, ended: (request: Request, result: number) => void) {
+    this.#delay = delay
+    this.#ended = ended
+  }
+
+  add(request: Request, result: number): void {
+    if (this.#count === this.#requests.length) this.#grow()
+    const at = (this.#first + this.#count) & (this.#requests.length - 1)
+    this.#requests[at] = request
+    this.#results[at] = result
+    this.#deadlines[at] = clockMonotonicNs() + this.#delay
+    this.#count++
+  }
+
+  /** When the first one is due (ns), or Infinity. */
+  get deadline(): number {
+    return this.#count > 0 ? this.#deadlines[this.#first]! : Number.POSITIVE_INFINITY
+  }
+
+  /** Ends what is due at `now`. */
+  poll(now: number): void {
+    while (this.#count > 0) {
+      const at = this.#first
+      if (this.#deadlines[at]! > now) return
+      const request = this.#requests[at]!
+      this.#requests[at] = null
+      this.#first = (at + 1) & (this.#requests.length - 1)
+      this.#count--
+      this.#ended(request, this.#results[at]!)
+    }
+  }
+
+  #grow(): void {
+    const size = this.#requests.length
+    const from = (i: number): number => (this.#first + i) & (size - 1)
+    this.#requests = Array.from({ length: 2 * size }, (_, i) => (i < size ? this.#requests[from(i)]! : null))
+    this.#results = Float64Array.from({ length: 2 * size }, (_, i) => (i < size ? this.#results[from(i)]! : 0))
+    this.#deadlines = Float64Array.from({ length: 2 * size }, (_, i) => (i < size ? this.#deadlines[from(i)]! : 0))
+    this.#first = 0
+  }
+}

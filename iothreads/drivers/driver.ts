@@ -1,0 +1,25 @@
+import type { DelayLine } from '../delay-line.js'
+import type { Request } from '../request.js'
+import type { RequestTable } from '../request-table.js'
+
+/**
+ * A block driver in one IOThread: runs the block operation that `request.task` asks for (ACTION READ to VERIFY), with
+ * the data segments that `request` holds. Answers the result at once (bytes moved or 0, or -errno), or PENDING.
+ *
+ * `WRITE_PATTERN`, `COMPARE` and `VERIFY` do not come here as such: composite.ts makes reads and writes of them, through
+ * `readBuffer` and `writeBuffer`.
+ */
+export interface Driver {
+  /** Reads or writes `length` bytes at `offset` of the medium, from or to the request's data segments. */
+  transfer(request: Request, table: RequestTable, write: boolean, offset: number, length: number, sync: boolean): number
+  /** The same with one private buffer at a host address. */
+  buffer(request: Request, write: boolean, address: number, offset: number, length: number, sync: boolean): number
+  /** Makes everything written durable. */
+  flush(request: Request): number
+  /** Deallocates; afterwards the range reads as zeros. -EOPNOTSUPP: cannot, write zeros instead. */
+  discard(request: Request, offset: number, length: number): number
+  /** Zeroes and keeps the range allocated. -EOPNOTSUPP: cannot, write zeros instead. */
+  zero(request: Request, offset: number, length: number): number
+  /** Where requests wait that the driver ends by itself, not the kernel; null: it does not do that. */
+  readonly delayLine: DelayLine | null
+}

@@ -1,0 +1,61 @@
+import { fallocate, memcpy } from 'memfd-mmap'
+import { FALLOC_FL } from '../block-io.js'
+import type { Request } from '../request.js'
+import type { RequestTable } from '../request-table.js'
+import type { Driver } from './driver.js'
+
+/** A sparse memfd as a disk: copies between its mapping and the guest's memory. Its content ends with the process. */
+export class MemoryDriver implements Driver {
+  readonly delayLine = null
+  readonly #fd: number
+  readonly #address: number
+
+  /** @param address where the whole memfd is mapped in this process */
+  constructor(fd: number, address: number) {
+    this.#fd = fd
+    this.#address = address
+  }
+
+  transfer(
+    request: Request,
+    table: RequestTable,
+    write: boolean,
+    offset: number,
+    length: number,
+    _sync: boolean,
+  ): number {
+    const words = table.words
+    let at = request.iovWord + 4 * (write ? 0 : request.outSegments)
+    let medium = this.#address + offset
+    let left = length
+    while (left > 0) {
+      const guest = words[at]! + words[at + 1]! * 2 ** 32
+      const part = Math.min(words[at + 2]!, left)
+      if (write) memcpy(medium, guest, part)
+      else memcpy(guest, medium, part)
+      medium += part
+      left -= part
+      at += 4
+    }
+    return length
+  }
+
+  buffer(_request: Request, write: boolean, address: number, offset: number, length: number, _sync: boolean): number {
+    if (write) memcpy(this.#address + offset, address, length)
+    else memcpy(address, this.#address + offset, length)
+    return length
+  }
+
+  flush(_request: Request): number {
+    return 0
+  }
+
+  discard(_request: Request, offset: number, length: number): number {
+    return fallocate(this.#fd, FALLOC_FL.PUNCH_HOLE | FALLOC_FL.KEEP_SIZE, offset, length)
+  }
+
+  zero(request: Request, offset: number, length: number): number {
+    // A hole of a memfd reads as zeros and is filled when written: nothing else would differ.
+    return this.discard(request, offset, length)
+  }
+}

@@ -1,0 +1,51 @@
+import { PENDING } from '../block-io.js'
+import { DelayLine } from '../delay-line.js'
+import type { Request } from '../request.js'
+import type { RequestTable } from '../request-table.js'
+import type { Driver } from './driver.js'
+
+/** Moves no data: reads leave the guest's buffers as they are, writes vanish. For measuring everything but a disk. */
+export class NullDriver implements Driver {
+  readonly delayLine: DelayLine | null
+
+  /**
+   * @param delayNs how long each operation takes, 0 for none
+   * @param ended called with each request whose time has come
+   */
+  constructor(delayNs: number, ended: (request: Request, result: number) => void) {
+    this.delayLine = delayNs > 0 ? new DelayLine(delayNs, ended) : null
+  }
+
+  #end(request: Request, result: number): number {
+    if (this.delayLine === null) return result
+    this.delayLine.add(request, result)
+    return PENDING
+  }
+
+  transfer(
+    request: Request,
+    _table: RequestTable,
+    _write: boolean,
+    _offset: number,
+    length: number,
+    _sync: boolean,
+  ): number {
+    return this.#end(request, length)
+  }
+
+  buffer(request: Request, _write: boolean, _address: number, _offset: number, length: number, _sync: boolean): number {
+    return this.#end(request, length)
+  }
+
+  flush(request: Request): number {
+    return this.#end(request, 0)
+  }
+
+  discard(request: Request, _offset: number, _length: number): number {
+    return this.#end(request, 0)
+  }
+
+  zero(request: Request, _offset: number, _length: number): number {
+    return this.#end(request, 0)
+  }
+}

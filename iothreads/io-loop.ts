@@ -1,0 +1,166 @@
+import { clockMonotonicNs } from 'memfd-mmap'
+import { AdaptivePolling } from './adaptive-polling.js'
+import { EpollEngine } from './epoll-engine.js'
+import type { EngineHandler, EventEngine } from './event-engine.js'
+import type { WorkerOptions } from './messages.js'
+import type { RequestQueue } from './request-queue.js'
+import { SLOT_BITS, SLOT_MASK } from './request-table.js'
+import { QUEUE_FIELD } from './statistics.js'
+import { UringEngine } from './uring-engine.js'
+
+/** Watch token of the doorbell; a queue's is its slot + 1. */
+const DOORBELL = 0
+
+/** No wait is longer, ns: a lost wake-up then costs a second, not a hang. */
+const LONGEST_WAIT = 1e9
+
+/** Polling rounds between two looks at the clock and at the kernel. */
+const ROUNDS = 16
+
+/** What else an IOThread does besides its queues. */
+export interface LoopClient {
+  /** The doorbell rang: messages are there. */
+  messages(): void
+  /** After each turn: whatever waits for requests to end. */
+  settle(): void
+  /** Has the drivers end what they held back for long enough. */
+  pollDrivers(): void
+  /** When the next request that a driver holds back is due (ns), or Infinity. */
+  nextDeadline(): number
+}
+
+/**
+ * The loop of an IOThread: fetch from all queues, submit, reap, publish; when there is nothing to do, poll for a while,
+ * then sleep in the engine.
+ */
+export class IoLoop implements EngineHandler {
+  readonly engine: EventEngine
+  /** Why io_uring is not used; null: it is, or was not asked for. */
+  readonly engineFault: string | null
+  stopped = false
+  readonly #client: LoopClient
+  readonly #bell: Int32Array
+  readonly #polling: AdaptivePolling
+  /** Queues by slot; null: free. */
+  readonly #slots: (RequestQueue | null)[] = []
+  #queues: RequestQueue[] = []
+
+  constructor(options: WorkerOptions, client: LoopClient) {
+    this.#client = client
+    this.#bell = new Int32Array(options.bell)
+    this.#polling = new AdaptivePolling(options.pollMaxNs, options.pollGrow, options.pollShrink)
+    let engine: EventEngine | null = null
+    let fault: string | null = null
+    if (options.engine !== 'epoll') {
+      try {
+        engine = new UringEngine(this)
+      } catch (error) {
+        if (options.engine === 'io_uring') throw error
+        fault = (error as Error).message
+      }
+    }
+    this.engine = engine ?? new EpollEngine(this)
+    this.engineFault = fault
+    this.engine.watch(options.doorbell, DOORBELL)
+  }
+
+  /** A slot for a queue about to be made. */
+  freeSlot(): number {
+    const free = this.#slots.indexOf(null)
+    return free >= 0 ? free : this.#slots.length
+  }
+
+  add(queue: RequestQueue, kickFd: number): void {
+    this.#slots[queue.slot] = queue
+    this.#queues.push(queue)
+    if (kickFd >= 0) this.engine.watch(kickFd, queue.slot + 1)
+  }
+
+  /** Ends the watch of a queue that is to go. */
+  release(queue: RequestQueue, kickFd: number): void {
+    if (kickFd >= 0) this.engine.unwatch(kickFd, queue.slot + 1)
+  }
+
+  /** Whether nothing of the queue is in the engine any more. */
+  released(queue: RequestQueue): boolean {
+    return queue.busy === 0 && this.engine.unwatched(queue.slot + 1)
+  }
+
+  remove(queue: RequestQueue): void {
+    this.#slots[queue.slot] = null
+    this.#queues = this.#queues.filter((each) => each !== queue)
+  }
+
+  completed(id: number, result: number): void {
+    const queue = this.#slots[id >>> SLOT_BITS]!
+    queue.completed(queue.table.requests[id & SLOT_MASK]!, result)
+  }
+
+  readable(token: number): void {
+    const queue = token === DOORBELL ? null : this.#slots[token - 1]
+    if (queue) queue.statistics.add(QUEUE_FIELD.KICKS)
+  }
+
+  run(): void {
+    while (!this.stopped) {
+      if (!this.#turn()) this.#idle()
+    }
+  }
+
+  /** One round of everything. False: there was nothing to do. */
+  #turn(): boolean {
+    const queues = this.#queues
+    const engine = this.engine
+    let work = 0
+    for (let i = 0; i < queues.length; i++) work += queues[i]!.drain()
+    if (work > 0) engine.submit()
+    work += engine.reap()
+    if (Atomics.load(this.#bell, 0) !== 0) {
+      Atomics.store(this.#bell, 0, 0)
+      this.#client.messages()
+      work++
+    }
+    this.#client.pollDrivers()
+    for (let i = 0; i < queues.length; i++) queues[i]!.publish()
+    this.#client.settle()
+    return work > 0
+  }
+
+  #idle(): void {
+    const polled = this.#poll()
+    if (polled < 0) return
+    const queues = this.#queues
+    let more = false
+    for (let i = 0; i < queues.length; i++) {
+      if (queues[i]!.arm()) more = true
+    }
+    if (!more && Atomics.load(this.#bell, 0) === 0) {
+      const now = clockMonotonicNs()
+      const wait = Math.min(LONGEST_WAIT, this.#client.nextDeadline() - now)
+      if (wait > 0) this.engine.wait(wait)
+      this.#polling.waited(clockMonotonicNs() - now + polled)
+    }
+    for (let i = 0; i < queues.length; i++) queues[i]!.virtqueue.disableNotifications()
+  }
+
+  /** Polls for as long as that seems worth while. Negative: there is work; else the time it took, ns. */
+  #poll(): number {
+    const time = this.#polling.time
+    const queues = this.#queues
+    if (time === 0 || queues.length === 0) return 0
+    const start = clockMonotonicNs()
+    for (;;) {
+      for (let round = 0; round < ROUNDS; round++) {
+        for (let i = 0; i < queues.length; i++) {
+          if (queues[i]!.hasWork()) return -1
+        }
+        if (Atomics.load(this.#bell, 0) !== 0) return -1
+      }
+      if (this.engine.busy) this.engine.submit()
+      if (this.engine.ready()) return -1
+      const now = clockMonotonicNs()
+      if (this.#client.nextDeadline() <= now) return -1
+      if (now - start >= time) return now - start
+    }
+  }
+}

@@ -1,0 +1,156 @@
+import { Worker } from 'node:worker_threads'
+import { close, createEventfd, signalEventfd } from 'memfd-mmap'
+import type { Command, CommandMessage, Report, WorkerOptions } from './messages.js'
+
+export interface IoThreadOptions {
+  readonly id: string
+  /** CPUs it may run on; absent: any. */
+  readonly cpus?: readonly number[]
+  readonly pollMaxNs?: number
+  readonly pollGrow?: number
+  readonly pollShrink?: number
+  readonly engine?: WorkerOptions['engine']
+}
+
+/** A fault that a guest caused in a ring or a request. */
+export type RingFault = Omit<Extract<Report, { type: 'fault' }>, 'type'>
+
+export interface IoThreadEvents {
+  fault(fault: RingFault): void
+  /** The thread has died of an error of ours. */
+  failed(error: Error): void
+}
+
+interface Pending {
+  resolve(value: number): void
+  reject(error: Error): void
+}
+
+/** Longest polling time before sleeping, ns (QEMU's default for an IOThread). */
+export const DEFAULT_POLL_MAX_NS = 32768
+
+/** Threads that `process.exit()` must not wait for in vain: it joins them, and they may be asleep in the kernel. */
+const live = new Set<IoThread>()
+process.on('exit', () => {
+  for (const thread of live) thread.poke()
+})
+
+/** The main thread's handle of an IOThread. */
+export class IoThread {
+  readonly id: string
+  /** Kernel thread id. */
+  tid = 0
+  /** 'io_uring' or 'epoll'. */
+  engine = ''
+  /** Why it is not io_uring, if that was tried. */
+  engineFault: string | null = null
+  readonly #worker: Worker
+  readonly #doorbell: number
+  readonly #bell: Int32Array
+  readonly #events: IoThreadEvents
+  readonly #pending = new Map<number, Pending>()
+  #nextId = 1
+  #failure: Error | null = null
+  readonly #exited: Promise<void>
+
+  /** Starts a thread; resolves when its loop runs. */
+  static async start(options: IoThreadOptions, events: IoThreadEvents): Promise<IoThread> {
+    const thread = new IoThread(options, events)
+    try {
+      await thread.#ready
+    } catch (error) {
+      await thread.#exited
+      throw error
+    }
+    return thread
+  }
+
+  readonly #ready: Promise<void>
+
+  private constructor(options: IoThreadOptions, events: IoThreadEvents) {
+    this.id = options.id
+    this.#events = events
+    this.#doorbell = createEventfd()
+    const bell = new SharedArrayBuffer(4)
+    this.#bell = new Int32Array(bell)
+    const workerData: WorkerOptions = {
+      name: options.id,
+      cpus: options.cpus ?? null,
+      pollMaxNs: options.pollMaxNs ?? DEFAULT_POLL_MAX_NS,
+      pollGrow: options.pollGrow ?? 0,
+      pollShrink: options.pollShrink ?? 0,
+      engine: options.engine ?? 'auto',
+      doorbell: this.#doorbell,
+      bell,
+    }
+    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData, name: options.id })
+    live.add(this)
+    this.#exited = new Promise((resolve) => {
+      this.#worker.once('exit', () => {
+        live.delete(this)
+        close(this.#doorbell)
+        this.#fail(this.#failure ?? new Error(`IOThread ${this.id} has ended`))
+        resolve()
+      })
+    })
+    this.#ready = new Promise((resolve, reject) => {
+      this.#pending.set(0, { resolve: () => resolve(), reject })
+    })
+    this.#worker.on('message', (report: Report) => this.#received(report))
+    this.#worker.on('error', (error) => {
+      this.#failure = error
+      const starting = this.#pending.has(0)
+      this.#fail(error)
+      if (!starting) this.#events.failed(error)
+    })
+  }
+
+  #received(report: Report): void {
+    if (report.type === 'ready') {
+      this.tid = report.tid
+      this.engine = report.engine
+      this.engineFault = report.engineFault
+      this.#settle(0)?.resolve(0)
+    } else if (report.type === 'fault') {
+      this.#events.fault(report)
+    } else if (report.type === 'reply') {
+      this.#settle(report.id)?.resolve(report.value)
+    } else {
+      this.#settle(report.id)?.reject(new Error(`IOThread ${this.id}: ${report.message}`))
+    }
+  }
+
+  #settle(id: number): Pending | undefined {
+    const pending = this.#pending.get(id)
+    this.#pending.delete(id)
+    return pending
+  }
+
+  #fail(error: Error): void {
+    for (const { reject } of this.#pending.values()) reject(error)
+    this.#pending.clear()
+  }
+
+  /** Has the thread carry out a command; resolves with its answer (see Command). Commands are carried out in order. */
+  send(command: Command): Promise<number> {
+    if (!live.has(this)) return Promise.reject(this.#failure ?? new Error(`IOThread ${this.id} has ended`))
+    const id = this.#nextId++
+    const message: CommandMessage = { ...command, id }
+    const reply = new Promise<number>((resolve, reject) => this.#pending.set(id, { resolve, reject }))
+    this.#worker.postMessage(message)
+    this.poke()
+    return reply
+  }
+
+  /** Has the thread look for messages. */
+  poke(): void {
+    Atomics.store(this.#bell, 0, 1)
+    signalEventfd(this.#doorbell)
+  }
+
+  /** Ends the thread, which must have no queues; resolves when it has ended. */
+  async stop(): Promise<void> {
+    if (live.has(this)) await this.send({ type: 'stop' }).catch(() => {})
+    await this.#exited
+  }
+}

@@ -1,0 +1,108 @@
+import type { MappedRegion } from 'vhost-user-protocol-ts'
+import type { UnitConfig } from '../scsi/index.js'
+
+/** What the main thread asks of an IOThread. Plain data, sent through a MessagePort; shared memory goes along by reference. */
+
+/** Where a logical unit's blocks are. Descriptors and mappings are the main thread's, valid while the controller is attached. */
+export type Medium =
+  | {
+      readonly kind: 'file'
+      readonly fd: number /** System calls in the IOThread instead of io_uring. */
+      readonly inline: boolean
+    }
+  | { readonly kind: 'memory'; readonly fd: number; readonly address: number }
+  | { readonly kind: 'null'; readonly delayNs: number }
+
+export interface UnitSpec {
+  readonly target: number
+  readonly lun: number
+  readonly readOnly: boolean
+  readonly config: UnitConfig
+  /** UnitState's memory. */
+  readonly state: SharedArrayBuffer
+  /** This nexus's unit attentions: one 32-bit word. */
+  readonly attention: SharedArrayBuffer
+  readonly medium: Medium
+}
+
+/** A ring as the IOThread needs it: host addresses, checked to lie in guest memory. */
+export interface QueueSpec {
+  /** Virtqueue index (request queue + 2). */
+  readonly index: number
+  readonly size: number
+  readonly base: number
+  readonly desc: number
+  readonly avail: number
+  readonly used: number
+  readonly eventIdx: boolean
+  readonly indirect: boolean
+  /** -1: none; the ring is looked at by itself. */
+  readonly kickFd: number
+  readonly callFd: number
+  readonly errFd: number
+  /** QueueStatistics' memory. */
+  readonly statistics: SharedArrayBuffer
+}
+
+export type Command =
+  /** Makes a controller's units known; before any of its queues. */
+  | { readonly type: 'attachController'; readonly controller: string; readonly units: readonly UnitSpec[] }
+  /** Forgets a controller without queues. */
+  | { readonly type: 'detachController'; readonly controller: string }
+  /** Gives the guest memory that queues started from now on use. No queue of the controller is started. */
+  | { readonly type: 'setMemory'; readonly controller: string; readonly regions: readonly MappedRegion[] }
+  | { readonly type: 'startQueue'; readonly controller: string; readonly queue: QueueSpec }
+  /** Stops fetching, lets what is in flight end, forgets the queue; answers the next available index. */
+  | { readonly type: 'stopQueue'; readonly controller: string; readonly index: number }
+  | { readonly type: 'setCall'; readonly controller: string; readonly index: number; readonly callFd: number }
+  | { readonly type: 'setErr'; readonly controller: string; readonly index: number; readonly errFd: number }
+  /** Ends requests early, by unit and perhaps tag (two signed halves); answers how many, after they are answered. */
+  | {
+      readonly type: 'cancel'
+      readonly controller: string
+      readonly target: number
+      readonly lun: number
+      readonly tag: readonly [number, number] | null
+      readonly reason: number
+    }
+  /** Answers how many requests match, without touching them. */
+  | {
+      readonly type: 'query'
+      readonly controller: string
+      readonly target: number
+      readonly lun: number
+      readonly tag: readonly [number, number] | null
+    }
+  /** Ends the thread. It has no queues. */
+  | { readonly type: 'stop' }
+
+export type CommandMessage = Command & { readonly id: number }
+
+/** What an IOThread tells the main thread. */
+export type Report =
+  | { readonly type: 'ready'; readonly tid: number; readonly engine: string; readonly engineFault: string | null }
+  | { readonly type: 'reply'; readonly id: number; readonly value: number }
+  | { readonly type: 'error'; readonly id: number; readonly message: string }
+  /** A fault that a guest caused. `suppressed`: how many of the same queue were not told since the last one. */
+  | {
+      readonly type: 'fault'
+      readonly controller: string
+      readonly index: number
+      readonly code: string
+      readonly fatal: boolean
+      readonly suppressed: number
+    }
+
+export interface WorkerOptions {
+  readonly name: string
+  readonly cpus: readonly number[] | null
+  readonly pollMaxNs: number
+  readonly pollGrow: number
+  readonly pollShrink: number
+  /** 'auto': io_uring, or epoll where that is refused. */
+  readonly engine: 'auto' | 'io_uring' | 'epoll'
+  /** Eventfd that wakes the thread; the main thread's. */
+  readonly doorbell: number
+  /** One word: set before the doorbell is rung, for a thread that is polling. */
+  readonly bell: SharedArrayBuffer
+}

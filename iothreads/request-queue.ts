@@ -1,0 +1,367 @@
+import { signalEventfd } from 'memfd-mmap'
+import { CHAIN_FAULTS, CMD_RESPONSE, type GuestMemory, RESPONSE, type SplitVirtqueue } from 'vhost-user-protocol-ts'
+import { ACTION, complete, MAX_PARAMETER_BYTES, parameterListLength } from '../scsi/index.js'
+import { PENDING } from './block-io.js'
+import type { BouncePool } from './bounce-pool.js'
+import {
+  comparePieces,
+  patternPieces,
+  type StepContext,
+  type Steps,
+  transferPieces,
+  verifyPieces,
+  zeroRange,
+} from './composite.js'
+import { BIDIRECTIONAL_FAULT, LUN_FAULT, RING_INDEX_FAULT } from './faults.js'
+import { CANCEL, type Request } from './request.js'
+import { READ, READ_FAULTS, type RequestReader, TARGET_NONE } from './request-reader.js'
+import type { RequestTable } from './request-table.js'
+import type { ResponseWriter } from './response-writer.js'
+import { operationOf, QUEUE_FIELD, type QueueStatistics } from './statistics.js'
+import type { UnitMap } from './unit-map.js'
+
+export interface RequestQueueParts {
+  /** Number of the queue in its IOThread. */
+  slot: number
+  virtqueue: SplitVirtqueue
+  memory: GuestMemory
+  table: RequestTable
+  reader: RequestReader
+  writer: ResponseWriter
+  units: UnitMap
+  pool: BouncePool
+  statistics: QueueStatistics
+  callFd: number
+  errFd: number
+  /** Tells of a fault that the guest caused, for the log; rate limited by whoever listens. */
+  fault: (code: string, fatal: boolean) => void
+}
+
+/**
+ * One request virtqueue: fetches requests, has SCSI decode them, has the driver move the data, and answers. Owned by
+ * exactly one IOThread at a time; nothing here is shared but the ring itself.
+ */
+export class RequestQueue {
+  readonly slot: number
+  readonly table: RequestTable
+  readonly virtqueue: SplitVirtqueue
+  readonly units: UnitMap
+  readonly statistics: QueueStatistics
+  callFd: number
+  errFd: number
+  /** False: nothing is fetched (being stopped, or broken). */
+  fetching = true
+  /** The ring holds something that cannot be answered; it stays dead until the front end sets it up anew. */
+  broken = false
+  readonly #memory: GuestMemory
+  readonly #reader: RequestReader
+  readonly #writer: ResponseWriter
+  readonly #pool: BouncePool
+  /** Parameter lists are parsed before anything else is fetched: one buffer serves all requests. */
+  readonly #parameters = new Uint8Array(MAX_PARAMETER_BYTES)
+  readonly #fault: (code: string, fatal: boolean) => void
+
+  constructor(parts: RequestQueueParts) {
+    this.slot = parts.slot
+    this.virtqueue = parts.virtqueue
+    this.table = parts.table
+    this.units = parts.units
+    this.statistics = parts.statistics
+    this.callFd = parts.callFd
+    this.errFd = parts.errFd
+    this.#memory = parts.memory
+    this.#reader = parts.reader
+    this.#writer = parts.writer
+    this.#pool = parts.pool
+    this.#fault = parts.fault
+  }
+
+  /** Requests fetched and not answered. */
+  get busy(): number {
+    return this.table.busy
+  }
+
+  /** Fetches and starts what the driver has made available; how many. */
+  drain(): number {
+    if (!this.fetching) return 0
+    const virtqueue = this.virtqueue
+    const count = virtqueue.available()
+    if (count === 0) return 0
+    if (count < 0) {
+      this.#break(RING_INDEX_FAULT)
+      return 0
+    }
+    let fetched = 0
+    while (fetched < count && this.fetching) {
+      const request = this.table.take()
+      // All in use: the rest stays in the ring until one is answered.
+      if (request === null) break
+      fetched++
+      const outcome = this.#reader.read(virtqueue.fetch(), request)
+      if (outcome === READ.OK) this.#start(request)
+      else this.#reject(request, outcome)
+    }
+    if (fetched > 0) this.statistics.add(QUEUE_FIELD.BATCHES)
+    return fetched
+  }
+
+  /** Asks the driver for notifications before a sleep. True: there is something to fetch, do not sleep. */
+  arm(): boolean {
+    return this.fetching && this.virtqueue.enableNotifications() && this.table.free > 0
+  }
+
+  /** For polling: whether a `drain` would fetch something. */
+  hasWork(): boolean {
+    return this.fetching && this.table.free > 0 && this.virtqueue.hasAvailable()
+  }
+
+  /** Shows finished requests to the driver, and notifies it if it wants that. */
+  publish(): void {
+    if (this.virtqueue.unpublished && this.virtqueue.publish()) this.#call()
+  }
+
+  #call(): void {
+    if (this.callFd < 0) return
+    this.statistics.add(QUEUE_FIELD.CALLS)
+    signalEventfd(this.callFd)
+  }
+
+  #break(code: string): void {
+    this.broken = true
+    this.fetching = false
+    this.statistics.addFault(code)
+    if (this.errFd >= 0) signalEventfd(this.errFd)
+    this.#fault(code, true)
+  }
+
+  /** A chain that is no request, or one that cannot be served. */
+  #reject(request: Request, outcome: number): void {
+    if (outcome < 0) {
+      // The chain's end is unknown: it is not given back (virtio 1.3 2.1.2: the device needs a reset).
+      this.table.give(request)
+      this.virtqueue.unfetch()
+      this.#break(CHAIN_FAULTS[outcome]!)
+      return
+    }
+    const code = READ_FAULTS[outcome]!
+    this.statistics.addFault(code)
+    this.#fault(code, false)
+    request.task.reset()
+    request.unit = null
+    if (request.responseWindow >= 0) this.#respond(request, RESPONSE.FAILURE, 0)
+    else this.#push(request, 0)
+  }
+
+  #refuse(request: Request, response: number): void {
+    request.task.reset()
+    this.#respond(request, response, 0)
+  }
+
+  #start(request: Request): void {
+    const task = request.task
+    request.cancel = CANCEL.NONE
+    const unit = this.units.find(request.target, request.lun)
+    const target = unit === null ? this.units.targetOf(request.target, request.lun) : null
+    if (target === undefined) {
+      this.#absent(request)
+      return
+    }
+    if (request.outLength > 0 && request.inLength > 0) {
+      this.statistics.addFault(BIDIRECTIONAL_FAULT)
+      this.#fault(BIDIRECTIONAL_FAULT, false)
+      this.#refuse(request, RESPONSE.FAILURE)
+      return
+    }
+    request.unit = unit
+    task.dataOutLength = request.outLength
+    task.dataInLength = request.inLength
+    const parameters = parameterListLength(task)
+    if (parameters > 0) this.#gather(request, parameters)
+    if (unit !== null) unit.nexus.execute(task)
+    else target!.execute(request.lun, task)
+    request.operation = operationOf(task)
+    if (task.transferLength > request.outLength + request.inLength) {
+      task.program?.return()
+      this.#refuse(request, RESPONSE.OVERRUN)
+    } else if (task.action === ACTION.DONE) {
+      this.#finish(request)
+    } else if (task.action === ACTION.PROGRAM) {
+      this.#advance(request, 0)
+    } else {
+      this.#run(request)
+    }
+  }
+
+  /** Copies the parameter list of a command to private memory: what SCSI checks cannot change afterwards. */
+  #gather(request: Request, length: number): void {
+    const parameters = this.#parameters
+    const words = this.table.words
+    let word = request.iovWord
+    let done = 0
+    while (done < length) {
+      const part = Math.min(words[word + 2]!, length - done)
+      this.#memory.copyFromHost(words[word]! + words[word + 1]! * 2 ** 32, parameters, done, part)
+      done += part
+      word += 4
+    }
+    request.task.parameters = parameters
+    request.task.parameterLength = length
+  }
+
+  #absent(request: Request): void {
+    if (request.target === TARGET_NONE) {
+      this.statistics.addFault(LUN_FAULT)
+      this.#fault(LUN_FAULT, false)
+    }
+    this.statistics.add(QUEUE_FIELD.TARGETLESS)
+    this.#refuse(request, RESPONSE.BAD_TARGET)
+  }
+
+  /** Runs the block operation in the task, and whatever follows, until one is pending or the request is answered. */
+  #run(request: Request): void {
+    const result = this.#operate(request)
+    if (result !== PENDING) this.completed(request, result)
+  }
+
+  #operate(request: Request): number {
+    const task = request.task
+    const driver = request.unit!.driver
+    switch (task.action) {
+      case ACTION.READ:
+      case ACTION.WRITE:
+        if (task.guestOffset !== 0)
+          return this.#begin(request, transferPieces(this.#context(request), request, task.action === ACTION.WRITE, 0))
+        return driver.transfer(request, this.table, task.action === ACTION.WRITE, task.offset, task.length, task.fua)
+      case ACTION.FLUSH:
+        return driver.flush(request)
+      case ACTION.DISCARD:
+        return this.#begin(request, zeroRange(this.#context(request), request, true))
+      case ACTION.WRITE_ZEROES:
+        return this.#begin(request, zeroRange(this.#context(request), request, task.mayUnmap))
+      case ACTION.WRITE_PATTERN:
+        return this.#begin(request, patternPieces(this.#context(request), request))
+      case ACTION.COMPARE:
+        return this.#begin(request, comparePieces(this.#context(request), request))
+      default:
+        return this.#begin(request, verifyPieces(this.#context(request), request))
+    }
+  }
+
+  #context(request: Request): StepContext {
+    return { driver: request.unit!.driver, table: this.table, pool: this.#pool }
+  }
+
+  #begin(request: Request, steps: Steps): number {
+    request.steps = steps
+    return this.#step(request, 0)
+  }
+
+  #step(request: Request, value: number): number {
+    const next = request.steps!.next(value)
+    if (!next.done) return PENDING
+    request.steps = null
+    return next.value
+  }
+
+  /** The I/O that the request waited for has ended. */
+  completed(request: Request, result: number): void {
+    if (request.cancel !== CANCEL.NONE) {
+      this.#cancelled(request)
+      return
+    }
+    if (request.steps !== null) {
+      const next = this.#step(request, result)
+      if (next === PENDING) return
+      result = next
+    }
+    const task = request.task
+    if (result >= 0 && result < task.length && (task.action === ACTION.READ || task.action === ACTION.WRITE)) {
+      // The kernel moved a part only.
+      result = this.#begin(
+        request,
+        transferPieces(this.#context(request), request, task.action === ACTION.WRITE, result),
+      )
+      if (result === PENDING) return
+    }
+    if (task.program !== null) {
+      this.#advance(request, result)
+    } else {
+      complete(task, result)
+      this.#finish(request)
+    }
+  }
+
+  /** Gives a multi-step command its last result and runs its next operation. */
+  #advance(request: Request, result: number): void {
+    const next = request.task.program!.next(result)
+    if (next.done) {
+      request.task.program = null
+      this.#finish(request)
+    } else {
+      this.#run(request)
+    }
+  }
+
+  /** Answers a request whose task is done. */
+  #finish(request: Request): void {
+    const task = request.task
+    let moved = task.transferLength
+    if (task.dataInCount > 0) {
+      moved = task.dataInCount
+      this.#giveData(request)
+    }
+    const unit = request.unit
+    if (unit !== null) this.statistics.count(unit.index, request.operation, moved, task.status !== 0)
+    this.#respond(request, RESPONSE.OK, moved)
+  }
+
+  /** Copies the data-in of an immediate command to the guest's buffers. */
+  #giveData(request: Request): void {
+    const { dataIn, dataInCount } = request.task
+    const words = this.table.words
+    let word = request.iovWord + 4 * request.outSegments
+    let done = 0
+    while (done < dataInCount) {
+      const part = Math.min(words[word + 2]!, dataInCount - done)
+      this.#memory.copyToHost(words[word]! + words[word + 1]! * 2 ** 32, dataIn, done, part)
+      done += part
+      word += 4
+    }
+  }
+
+  #respond(request: Request, response: number, moved: number): void {
+    const task = request.task
+    const residual = request.outLength + request.inLength - moved
+    this.#writer.write(request, response, task.status, task.senseLength, residual)
+    this.#push(request, CMD_RESPONSE.SIZE + (request.inLength > 0 ? moved : 0))
+  }
+
+  #push(request: Request, length: number): void {
+    this.virtqueue.push(request.head, length)
+    this.table.give(request)
+  }
+
+  #cancelled(request: Request): void {
+    request.steps?.return(0)
+    request.steps = null
+    request.task.program?.return()
+    const response = request.cancel === CANCEL.RESET ? RESPONSE.RESET : RESPONSE.ABORTED
+    if (request.unit !== null) this.statistics.count(request.unit.index, request.operation, 0, true)
+    this.#refuse(request, response)
+    if (request.waiters !== null) {
+      for (const waiter of request.waiters) waiter.remaining--
+      request.waiters = null
+    }
+  }
+
+  /** The requests in flight for a unit, with `tag` (two signed halves) or any. */
+  matching(target: number, lun: number, tag: readonly [number, number] | null): Request[] {
+    return this.table.requests.filter(
+      (request) =>
+        request.active &&
+        request.target === target &&
+        request.lun === lun &&
+        (tag === null || (request.tagLow === tag[0] && request.tagHigh === tag[1])),
+    )
+  }
+}

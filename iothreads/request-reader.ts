@@ -1,0 +1,177 @@
+import {
+  CHAIN,
+  CMD_REQUEST,
+  CMD_RESPONSE,
+  DescriptorChain,
+  decodeLun,
+  type GuestMemory,
+  type SplitVirtqueue,
+  WLUN_REPORT_LUNS,
+} from 'vhost-user-protocol-ts'
+import type { Request } from './request.js'
+import { MAX_SEGMENTS, type RequestTable } from './request-table.js'
+
+/** What `read` answers besides the negative CHAIN codes. Positive: this request is bad, the ring is not. */
+export const READ = {
+  OK: 0,
+  HEADER_SHORT: 1,
+  HEADER_ADDRESS: 2,
+  RESPONSE_SHORT: 3,
+  RESPONSE_ADDRESS: 4,
+  DATA_ADDRESS: 5,
+  TOO_MANY_SEGMENTS: 6,
+  TOO_LONG: 7,
+} as const
+
+/** Stable names of the bad-request codes, for logs and counters. */
+export const READ_FAULTS: Record<number, string> = {
+  [READ.HEADER_SHORT]: 'VUS_REQUEST_HEADER_SHORT',
+  [READ.HEADER_ADDRESS]: 'VUS_REQUEST_HEADER_ADDRESS',
+  [READ.RESPONSE_SHORT]: 'VUS_REQUEST_RESPONSE_SHORT',
+  [READ.RESPONSE_ADDRESS]: 'VUS_REQUEST_RESPONSE_ADDRESS',
+  [READ.DATA_ADDRESS]: 'VUS_REQUEST_DATA_ADDRESS',
+  [READ.TOO_MANY_SEGMENTS]: 'VUS_REQUEST_TOO_MANY_SEGMENTS',
+  [READ.TOO_LONG]: 'VUS_REQUEST_TOO_LONG',
+}
+
+/** Bytes of data that one request may move; more than any limit that is advertised. Keeps all lengths small integers. */
+const MAX_DATA = 2 ** 30
+
+/** Decoded `lun` of a request whose LUN field has no meaning here. */
+export const TARGET_NONE = -1
+
+/**
+ * Reads descriptor chains into requests (virtio 1.3 5.6.6.1): header and CDB copied once into private memory, data
+ * buffers translated to iovecs, the response's place remembered. No framing is assumed: any field may lie anywhere in
+ * any number of descriptors; the usual framing is the fast one.
+ */
+export class RequestReader {
+  readonly #chain: DescriptorChain
+  readonly #memory: GuestMemory
+  readonly #words: Uint32Array
+  /** Gathers a header that comes in pieces. */
+  readonly #pieces = new Uint8Array(CMD_REQUEST.SIZE)
+  readonly #piecesView = new DataView(this.#pieces.buffer)
+
+  constructor(memory: GuestMemory, queue: SplitVirtqueue, table: RequestTable, indirectAllowed: boolean) {
+    this.#memory = memory
+    this.#chain = new DescriptorChain(memory, queue.desc, queue.size, indirectAllowed)
+    this.#words = table.words
+  }
+
+  /**
+   * Reads the chain at `head`. Whatever it answers, `request.responseWindow` and `scatter` say whether there is a
+   * response to write (`hasResponse`).
+   */
+  read(head: number, request: Request): number {
+    const chain = this.#chain
+    const memory = this.#memory
+    request.head = head
+    request.outSegments = 0
+    request.inSegments = 0
+    request.outLength = 0
+    request.inLength = 0
+    request.responseWindow = -1
+    request.scatterCount = 0
+    let header = 0
+    let response = 0
+    let fault: number = READ.OK
+    chain.start(head)
+    let step = chain.next()
+    while (step === CHAIN.DESCRIPTOR) {
+      let address = chain.address
+      let length = chain.length
+      if (!chain.writable) {
+        if (header < CMD_REQUEST.SIZE) {
+          const part = Math.min(length, CMD_REQUEST.SIZE - header)
+          if (part === CMD_REQUEST.SIZE && memory.locate(address, part)) {
+            this.#decode(request, memory.views[memory.window]!, memory.offset)
+          } else if (!memory.read(address, this.#pieces, header, part)) {
+            fault ||= READ.HEADER_ADDRESS
+          } else if (header + part === CMD_REQUEST.SIZE) {
+            this.#decode(request, this.#piecesView, 0)
+          }
+          header += part
+          address += part
+          length -= part
+        }
+        if (length > 0) fault ||= this.#addData(request, address, length, false)
+      } else {
+        if (response < CMD_RESPONSE.SIZE) {
+          const part = Math.min(length, CMD_RESPONSE.SIZE - response)
+          if (part === CMD_RESPONSE.SIZE && memory.locate(address, part)) {
+            request.responseWindow = memory.window
+            request.responseOffset = memory.offset
+          } else {
+            fault ||= this.#addResponsePiece(request, address, part)
+          }
+          response += part
+          address += part
+          length -= part
+        }
+        if (length > 0) fault ||= this.#addData(request, address, length, true)
+      }
+      step = chain.next()
+    }
+    if (step < 0) return step
+    if (fault !== READ.OK) return fault
+    if (header < CMD_REQUEST.SIZE) return READ.HEADER_SHORT
+    return response < CMD_RESPONSE.SIZE ? READ.RESPONSE_SHORT : READ.OK
+  }
+
+  #decode(request: Request, view: DataView, at: number): void {
+    const address = view.getUint32(at + CMD_REQUEST.LUN, true)
+    const lun = decodeLun(address & 0xff, (address >>> 8) & 0xff, (address >>> 16) & 0xff, address >>> 24)
+    request.lun = lun
+    request.target = lun === WLUN_REPORT_LUNS || lun < 0 ? TARGET_NONE : (address >>> 8) & 0xff
+    request.tagLow = view.getInt32(at + CMD_REQUEST.TAG, true)
+    request.tagHigh = view.getInt32(at + CMD_REQUEST.TAG + 4, true)
+    const cdb = request.task.cdb
+    const from = at + CMD_REQUEST.CDB
+    for (let i = 0; i < 32; i += 4) cdb.setUint32(i, view.getUint32(from + i))
+  }
+
+  #addData(request: Request, address: number, length: number, writable: boolean): number {
+    const total = (writable ? request.inLength : request.outLength) + length
+    if (total > MAX_DATA) return READ.TOO_LONG
+    if (writable) request.inLength = total
+    else request.outLength = total
+    while (length > 0) {
+      let part = length
+      let host = this.#memory.translate(address, part)
+      if (host < 0) {
+        // It may run on into the next region: take what lies in this one.
+        part = Math.min(length, this.#memory.contiguous(address))
+        if (part === 0) return READ.DATA_ADDRESS
+        host = this.#memory.translate(address, part)
+      }
+      const segment = request.outSegments + request.inSegments
+      if (segment === MAX_SEGMENTS) return READ.TOO_MANY_SEGMENTS
+      const words = this.#words
+      const at = request.iovWord + 4 * segment
+      words[at] = host
+      words[at + 1] = host / 2 ** 32
+      words[at + 2] = part
+      words[at + 3] = 0
+      if (writable) request.inSegments++
+      else request.outSegments++
+      address += part
+      length -= part
+    }
+    return READ.OK
+  }
+
+  #addResponsePiece(request: Request, address: number, length: number): number {
+    while (length > 0) {
+      const part = Math.min(length, this.#memory.contiguous(address))
+      if (part === 0) return READ.RESPONSE_ADDRESS
+      request.scatter ??= new Float64Array(2 * CMD_RESPONSE.SIZE)
+      request.scatter[2 * request.scatterCount] = address
+      request.scatter[2 * request.scatterCount + 1] = part
+      request.scatterCount++
+      address += part
+      length -= part
+    }
+    return READ.OK
+  }
+}

@@ -1,0 +1,61 @@
+import { Task } from '../scsi/index.js'
+import type { Steps } from './composite.js'
+import type { UnitBinding } from './unit-binding.js'
+
+/** Why a request was taken away from its initiator before it ended (virtio 1.3 5.6.6.2). */
+export const CANCEL = { NONE: 0, ABORTED: 1, RESET: 2 } as const
+
+/** Counts the cancelled requests that are still to be answered. */
+export interface CancelWaiter {
+  remaining: number
+}
+
+/**
+ * One virtio-scsi request being worked on: what was read from its descriptor chain, and the SCSI task. Preallocated;
+ * fields are plain Numbers so that reuse allocates nothing.
+ */
+export class Request {
+  /** Names the request among all of its IOThread: see RequestTable. */
+  readonly id: number
+  /** Position in its table. */
+  readonly slot: number
+  readonly task: Task
+  /** First word of this request's iovecs in the table's words, and their host address. */
+  readonly iovWord: number
+  readonly iovAddress: number
+
+  head = 0
+  active = false
+  /** The `tag` field, as two signed 32-bit halves (compared, never computed with). */
+  tagLow = 0
+  tagHigh = 0
+  target = 0
+  lun = 0
+  /** Data segments in iovec form: data-out ones first, then data-in ones. */
+  outSegments = 0
+  inSegments = 0
+  outLength = 0
+  inLength = 0
+  /** Where the response goes: a memory window and offset, or -1 when `scatter` says it in pieces. */
+  responseWindow = 0
+  responseOffset = 0
+  /** Pairs (guest address, bytes) of a response that is not in one piece. Allocated when the first such one comes. */
+  scatter: Float64Array | null = null
+  scatterCount = 0
+  /** OPERATION, for the statistics. */
+  operation = 0
+  cancel: number = CANCEL.NONE
+  /** Who waits for this request to be answered after it was cancelled. */
+  waiters: CancelWaiter[] | null = null
+  unit: UnitBinding | null = null
+  /** A block operation that takes several I/Os (see composite.ts). */
+  steps: Steps | null = null
+
+  constructor(id: number, slot: number, cdb: ArrayBuffer, iovWord: number, iovAddress: number) {
+    this.id = id
+    this.slot = slot
+    this.task = new Task(cdb, slot * 32)
+    this.iovWord = iovWord
+    this.iovAddress = iovAddress
+  }
+}

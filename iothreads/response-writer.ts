@@ -1,0 +1,63 @@
+import { CMD_RESPONSE, type GuestMemory } from 'vhost-user-protocol-ts'
+import type { Request } from './request.js'
+
+/** Writes virtio_scsi_req_cmd responses (virtio 1.3 5.6.6.1) to where the request's chain wants them. */
+export class ResponseWriter {
+  readonly #memory: GuestMemory
+  readonly #pieces = new DataView(new ArrayBuffer(CMD_RESPONSE.SIZE))
+
+  constructor(memory: GuestMemory) {
+    this.#memory = memory
+  }
+
+  /**
+   * All 108 bytes, since the used length counts them (virtio 1.3 2.7.8.2). Sense data and status come from the task when
+   * `response` is OK.
+   */
+  write(request: Request, response: number, status: number, senseLength: number, residual: number): void {
+    if (request.responseWindow >= 0) {
+      this.#put(
+        this.#memory.views[request.responseWindow]!,
+        request.responseOffset,
+        request,
+        response,
+        status,
+        senseLength,
+        residual,
+      )
+    } else if (request.scatterCount > 0) {
+      this.#put(this.#pieces, 0, request, response, status, senseLength, residual)
+      this.#scatter(request)
+    }
+  }
+
+  #put(
+    view: DataView,
+    at: number,
+    request: Request,
+    response: number,
+    status: number,
+    senseLength: number,
+    residual: number,
+  ): void {
+    view.setUint32(at + CMD_RESPONSE.SENSE_LEN, senseLength, true)
+    view.setUint32(at + CMD_RESPONSE.RESIDUAL, residual, true)
+    view.setUint32(at + CMD_RESPONSE.STATUS_QUALIFIER, (status << 16) | (response << 24), true)
+    const sense = at + CMD_RESPONSE.SENSE
+    for (let i = 0; i < 96; i += 8) view.setFloat64(sense + i, 0)
+    if (senseLength > 0) {
+      const bytes = request.task.sense
+      for (let i = 0; i < senseLength; i++) view.setUint8(sense + i, bytes[i]!)
+    }
+  }
+
+  #scatter(request: Request): void {
+    const bytes = new Uint8Array(this.#pieces.buffer)
+    let offset = 0
+    for (let i = 0; i < request.scatterCount; i++) {
+      const length = request.scatter![2 * i + 1]!
+      this.#memory.write(request.scatter![2 * i]!, bytes, offset, length)
+      offset += length
+    }
+  }
+}

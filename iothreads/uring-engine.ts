@@ -1,0 +1,174 @@
+import { type BlockIo, PENDING } from './block-io.js'
+import type { EngineHandler, EventEngine } from './event-engine.js'
+import { Uring } from './uring.js'
+import { IORING_CQE_F_MORE, IORING_FSYNC_DATASYNC, IORING_OP, IORING_POLL_ADD_MULTI, SQE } from './uring-layout.js'
+
+const POLLIN = 1
+const ECANCELED = 125
+
+/** The high half of user_data: what the completion belongs to. The low half is the request's id or the watch's token. */
+const KIND = { REQUEST: 0, WATCH: 1, IGNORED: 2 } as const
+
+const ENTRIES = 1024
+const COMPLETIONS = 4096
+
+/** The event loop on io_uring: I/O and descriptor watches complete in one ring, one system call submits and waits. */
+export class UringEngine implements EventEngine, BlockIo {
+  readonly name = 'io_uring'
+  readonly io = this as BlockIo
+  readonly #ring: Uring
+  readonly #handler: EngineHandler
+  /** Descriptor of each watch by token; -1: ended. */
+  readonly #watches: number[] = []
+  /** Watches whose last completion has not come yet, by token. */
+  readonly #armed: boolean[] = []
+  #inFlight = 0
+
+  /** @throws SystemError where io_uring is refused */
+  constructor(handler: EngineHandler) {
+    this.#ring = Uring.create(ENTRIES, COMPLETIONS)
+    this.#handler = handler
+  }
+
+  get busy(): boolean {
+    return this.#inFlight > 0
+  }
+
+  watch(fd: number, token: number): void {
+    this.#watches[token] = fd
+    this.#arm(token)
+  }
+
+  #arm(token: number): void {
+    const at = this.#prepare(IORING_OP.POLL_ADD, this.#watches[token]!, token, KIND.WATCH)
+    const sqes = this.#ring.sqes
+    sqes[at + SQE.LEN] = IORING_POLL_ADD_MULTI
+    sqes[at + SQE.OP_FLAGS] = POLLIN
+    this.#armed[token] = true
+  }
+
+  unwatch(_fd: number, token: number): void {
+    this.#watches[token] = -1
+    if (!this.#armed[token]) return
+    const at = this.#prepare(IORING_OP.POLL_REMOVE, -1, 0, KIND.IGNORED)
+    const sqes = this.#ring.sqes
+    sqes[at + SQE.ADDR] = token
+    sqes[at + SQE.ADDR + 1] = KIND.WATCH
+  }
+
+  unwatched(token: number): boolean {
+    return !this.#armed[token]
+  }
+
+  cancel(id: number): void {
+    const at = this.#prepare(IORING_OP.ASYNC_CANCEL, -1, 0, KIND.IGNORED)
+    const sqes = this.#ring.sqes
+    sqes[at + SQE.ADDR] = id
+    sqes[at + SQE.ADDR + 1] = KIND.REQUEST
+  }
+
+  #prepare(opcode: number, fd: number, id: number, kind: number): number {
+    const at = this.#ring.getSqe()
+    const sqes = this.#ring.sqes
+    sqes[at] = opcode
+    sqes[at + SQE.FD] = fd
+    sqes[at + SQE.USER_DATA] = id
+    sqes[at + SQE.USER_DATA + 1] = kind
+    return at
+  }
+
+  #prepareIo(opcode: number, fd: number, id: number, address: number, length: number, offset: number): number {
+    const at = this.#prepare(opcode, fd, id, KIND.REQUEST)
+    const sqes = this.#ring.sqes
+    sqes[at + SQE.OFF] = offset
+    sqes[at + SQE.OFF + 1] = offset / 2 ** 32
+    sqes[at + SQE.ADDR] = address
+    sqes[at + SQE.ADDR + 1] = address / 2 ** 32
+    sqes[at + SQE.LEN] = length
+    this.#inFlight++
+    return at
+  }
+
+  transfer(
+    id: number,
+    write: boolean,
+    fd: number,
+    address: number,
+    length: number,
+    offset: number,
+    flags: number,
+  ): number {
+    const at = this.#prepareIo(write ? IORING_OP.WRITE : IORING_OP.READ, fd, id, address, length, offset)
+    this.#ring.sqes[at + SQE.OP_FLAGS] = flags
+    return PENDING
+  }
+
+  transferVector(
+    id: number,
+    write: boolean,
+    fd: number,
+    iov: number,
+    count: number,
+    offset: number,
+    flags: number,
+  ): number {
+    const at = this.#prepareIo(write ? IORING_OP.WRITEV : IORING_OP.READV, fd, id, iov, count, offset)
+    this.#ring.sqes[at + SQE.OP_FLAGS] = flags
+    return PENDING
+  }
+
+  flush(id: number, fd: number): number {
+    const at = this.#prepareIo(IORING_OP.FSYNC, fd, id, 0, 0, 0)
+    this.#ring.sqes[at + SQE.OP_FLAGS] = IORING_FSYNC_DATASYNC
+    return PENDING
+  }
+
+  fallocate(id: number, fd: number, mode: number, offset: number, length: number): number {
+    // The length goes where an address usually is, the mode where a length is.
+    this.#prepareIo(IORING_OP.FALLOCATE, fd, id, length, mode, offset)
+    return PENDING
+  }
+
+  submit(): void {
+    if (this.#ring.pending || this.#inFlight > 0) this.#ring.submit()
+  }
+
+  ready(): boolean {
+    return this.#ring.completions() > 0
+  }
+
+  reap(): number {
+    const ring = this.#ring
+    const count = ring.completions()
+    for (let i = 0; i < count; i++) {
+      const cqe = ring.cqe(i)
+      const kind = ring.userKind(cqe)
+      if (kind === KIND.REQUEST) {
+        this.#inFlight--
+        this.#handler.completed(ring.userData(cqe), ring.result(cqe))
+      } else if (kind === KIND.WATCH) {
+        this.#watched(ring.userData(cqe), ring.result(cqe), ring.flags(cqe))
+      }
+    }
+    // Handed back only now: what a handler submits meanwhile cannot overwrite entries that are still being read.
+    if (count > 0) ring.advance(count)
+    return count
+  }
+
+  #watched(token: number, result: number, flags: number): void {
+    const live = this.#watches[token]! >= 0
+    if ((flags & IORING_CQE_F_MORE) === 0) {
+      this.#armed[token] = false
+      if (live && result !== -ECANCELED) this.#arm(token)
+    }
+    if (live) this.#handler.readable(token)
+  }
+
+  wait(nanoseconds: number): void {
+    this.#ring.submitAndWait(nanoseconds)
+  }
+
+  close(): void {
+    this.#ring.close()
+  }
+}

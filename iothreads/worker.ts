@@ -1,0 +1,251 @@
+/** Entry point of an IOThread's worker_thread. */
+
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { clockMonotonicNs, gettid, setAffinity, setThreadName, viewMemory } from 'memfd-mmap'
+import { availBytes, descBytes, SplitVirtqueue, usedBytes } from 'vhost-user-protocol-ts'
+import { BouncePool } from './bounce-pool.js'
+import type { DelayLine } from './delay-line.js'
+import { IoLoop, type LoopClient } from './io-loop.js'
+import type { Command, CommandMessage, QueueSpec, Report, WorkerOptions } from './messages.js'
+import { CANCEL, type CancelWaiter, type Request } from './request.js'
+import { RequestQueue } from './request-queue.js'
+import { RequestReader } from './request-reader.js'
+import { RequestTable } from './request-table.js'
+import { ResponseWriter } from './response-writer.js'
+import { QueueStatistics } from './statistics.js'
+import { SyncIo } from './sync-io.js'
+import { WorkerController } from './worker-controller.js'
+
+/** At most one report of a guest's faults per queue in this time, ns. */
+const FAULT_INTERVAL = 1e9
+
+interface Stopping {
+  readonly id: number
+  readonly controller: WorkerController
+  readonly index: number
+  readonly queue: RequestQueue
+}
+
+interface Cancelling extends CancelWaiter {
+  readonly id: number
+  readonly count: number
+}
+
+class IoThreadWorker implements LoopClient {
+  readonly #port: MessagePort
+  readonly #controllers = new Map<string, WorkerController>()
+  readonly #kicks = new Map<RequestQueue, number>()
+  readonly #inlineIo = new SyncIo()
+  readonly #pool = new BouncePool()
+  readonly #loop: IoLoop
+  #stopping: Stopping[] = []
+  #cancelling: Cancelling[] = []
+  #delayLines: DelayLine[] = []
+
+  constructor(port: MessagePort, options: WorkerOptions) {
+    this.#port = port
+    this.#loop = new IoLoop(options, this)
+  }
+
+  run(): void {
+    const { engine, engineFault } = this.#loop
+    this.#report({ type: 'ready', tid: gettid(), engine: engine.name, engineFault })
+    this.#loop.run()
+    this.#pool.release()
+    this.#inlineIo.close()
+    engine.close()
+  }
+
+  #report(report: Report): void {
+    this.#port.postMessage(report)
+  }
+
+  messages(): void {
+    for (let received = receiveMessageOnPort(this.#port); received; received = receiveMessageOnPort(this.#port)) {
+      const message = received.message as CommandMessage
+      try {
+        const value = this.#execute(message.id, message)
+        if (value !== undefined) this.#report({ type: 'reply', id: message.id, value })
+      } catch (error) {
+        this.#report({ type: 'error', id: message.id, message: (error as Error).message })
+      }
+    }
+  }
+
+  /** Carries out a command. undefined: its reply comes later. */
+  #execute(id: number, command: Command): number | undefined {
+    switch (command.type) {
+      case 'attachController': {
+        const parts = { io: this.#loop.engine.io, inlineIo: this.#inlineIo, ended: this.#ended }
+        this.#controllers.set(command.controller, new WorkerController(command.units, parts))
+        this.#collectDelayLines()
+        return 0
+      }
+      case 'detachController':
+        this.#controller(command.controller).setMemory([])
+        this.#controllers.delete(command.controller)
+        this.#collectDelayLines()
+        return 0
+      case 'setMemory':
+        this.#controller(command.controller).setMemory(command.regions)
+        return 0
+      case 'startQueue':
+        this.#startQueue(command.controller, command.queue)
+        return 0
+      case 'stopQueue':
+        this.#stopQueue(id, command.controller, command.index)
+        return undefined
+      case 'setCall':
+        this.#queue(command.controller, command.index).callFd = command.callFd
+        return 0
+      case 'setErr':
+        this.#queue(command.controller, command.index).errFd = command.errFd
+        return 0
+      case 'cancel':
+        this.#cancel(id, this.#matching(command.controller, command), command.reason)
+        return undefined
+      case 'query':
+        return this.#matching(command.controller, command).length
+      case 'stop':
+        this.#loop.stopped = true
+        return 0
+    }
+  }
+
+  #controller(id: string): WorkerController {
+    const controller = this.#controllers.get(id)
+    if (controller === undefined) throw new Error(`no controller ${id}`)
+    return controller
+  }
+
+  #queue(id: string, index: number): RequestQueue {
+    const queue = this.#controller(id).queues.get(index)
+    if (queue === undefined) throw new Error(`no queue ${index} of controller ${id}`)
+    return queue
+  }
+
+  #startQueue(id: string, spec: QueueSpec): void {
+    const controller = this.#controller(id)
+    if (controller.queues.has(spec.index)) throw new Error(`queue ${spec.index} of controller ${id} is started`)
+    const { memory, units } = controller
+    const slot = this.#loop.freeSlot()
+    const virtqueue = new SplitVirtqueue({
+      size: spec.size,
+      desc: viewMemory(spec.desc, descBytes(spec.size)),
+      avail: viewMemory(spec.avail, availBytes(spec.size)),
+      used: viewMemory(spec.used, usedBytes(spec.size)),
+      base: spec.base,
+      eventIdx: spec.eventIdx,
+    })
+    const table = new RequestTable(slot, spec.size)
+    const queue = new RequestQueue({
+      slot,
+      virtqueue,
+      memory,
+      table,
+      reader: new RequestReader(memory, virtqueue, table, spec.indirect),
+      writer: new ResponseWriter(memory),
+      units,
+      pool: this.#pool,
+      statistics: new QueueStatistics(units.bindings.length, spec.statistics),
+      callFd: spec.callFd,
+      errFd: spec.errFd,
+      fault: this.#faultReporter(id, spec.index),
+    })
+    controller.queues.set(spec.index, queue)
+    this.#kicks.set(queue, spec.kickFd)
+    this.#loop.add(queue, spec.kickFd)
+  }
+
+  #faultReporter(controller: string, index: number): (code: string, fatal: boolean) => void {
+    let last = Number.NEGATIVE_INFINITY
+    let suppressed = 0
+    return (code, fatal) => {
+      const now = clockMonotonicNs()
+      if (!fatal && now - last < FAULT_INTERVAL) {
+        suppressed++
+        return
+      }
+      this.#report({ type: 'fault', controller, index, code, fatal, suppressed })
+      last = now
+      suppressed = 0
+    }
+  }
+
+  #stopQueue(id: number, controllerId: string, index: number): void {
+    const controller = this.#controller(controllerId)
+    const queue = this.#queue(controllerId, index)
+    queue.fetching = false
+    this.#loop.release(queue, this.#kicks.get(queue)!)
+    this.#stopping.push({ id, controller, index, queue })
+  }
+
+  #matching(
+    controller: string,
+    filter: { target: number; lun: number; tag: readonly [number, number] | null },
+  ): { queue: RequestQueue; request: Request }[] {
+    return [...this.#controller(controller).queues.values()].flatMap((queue) =>
+      queue.matching(filter.target, filter.lun, filter.tag).map((request) => ({ queue, request })),
+    )
+  }
+
+  #cancel(id: number, found: { queue: RequestQueue; request: Request }[], reason: number): void {
+    const waiter: Cancelling = { id, count: found.length, remaining: found.length }
+    for (const { request } of found) {
+      if (request.cancel === CANCEL.NONE) {
+        request.cancel = reason
+        this.#loop.engine.cancel(request.id)
+      }
+      request.waiters ??= []
+      request.waiters.push(waiter)
+    }
+    this.#cancelling.push(waiter)
+  }
+
+  /** A driver that held a request back has ended it. */
+  readonly #ended = (request: Request, result: number): void => this.#loop.completed(request.id, result)
+
+  settle(): void {
+    if (this.#cancelling.length > 0) {
+      const done = this.#cancelling.filter((waiter) => waiter.remaining === 0)
+      this.#cancelling = this.#cancelling.filter((waiter) => waiter.remaining > 0)
+      for (const { id, count } of done) this.#report({ type: 'reply', id, value: count })
+    }
+    if (this.#stopping.length > 0) {
+      const done = this.#stopping.filter(({ queue }) => this.#loop.released(queue))
+      this.#stopping = this.#stopping.filter((each) => !done.includes(each))
+      for (const each of done) this.#stopped(each)
+    }
+  }
+
+  #stopped({ id, controller, index, queue }: Stopping): void {
+    this.#loop.remove(queue)
+    this.#kicks.delete(queue)
+    controller.queues.delete(index)
+    queue.table.release()
+    this.#report({ type: 'reply', id, value: queue.virtqueue.nextAvailable })
+  }
+
+  pollDrivers(): void {
+    const lines = this.#delayLines
+    if (lines.length === 0) return
+    const now = clockMonotonicNs()
+    for (let i = 0; i < lines.length; i++) lines[i]!.poll(now)
+  }
+
+  nextDeadline(): number {
+    const lines = this.#delayLines
+    let next = Number.POSITIVE_INFINITY
+    for (let i = 0; i < lines.length; i++) next = Math.min(next, lines[i]!.deadline)
+    return next
+  }
+
+  #collectDelayLines(): void {
+    this.#delayLines = [...this.#controllers.values()].flatMap((controller) => controller.delayLines)
+  }
+}
+
+const options = workerData as WorkerOptions
+setThreadName(options.name)
+if (options.cpus !== null) setAffinity(gettid(), [...options.cpus])
+new IoThreadWorker(parentPort!, options).run()

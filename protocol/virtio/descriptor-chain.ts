@@ -1,0 +1,124 @@
+import type { GuestMemory } from './guest-memory.js'
+import { DESC, DESC_F } from './split-ring-layout.js'
+
+/** What `DescriptorChain.next` answers. Negative: the chain is broken, and with it the ring. */
+export const CHAIN = {
+  DESCRIPTOR: 1,
+  END: 0,
+  HEAD_OUT_OF_RANGE: -1,
+  NEXT_OUT_OF_RANGE: -2,
+  LOOP: -3,
+  NESTED_INDIRECT: -4,
+  INDIRECT_LENGTH: -5,
+  INDIRECT_ADDRESS: -6,
+  INDIRECT_NOT_NEGOTIATED: -7,
+  INDIRECT_AND_NEXT: -8,
+  READABLE_AFTER_WRITABLE: -9,
+  ADDRESS_RANGE: -10,
+} as const
+
+/** Stable names of the broken-chain codes, for logs and counters. */
+export const CHAIN_FAULTS: Record<number, string> = {
+  [CHAIN.HEAD_OUT_OF_RANGE]: 'VUS_RING_HEAD_OUT_OF_RANGE',
+  [CHAIN.NEXT_OUT_OF_RANGE]: 'VUS_RING_NEXT_OUT_OF_RANGE',
+  [CHAIN.LOOP]: 'VUS_RING_DESCRIPTOR_LOOP',
+  [CHAIN.NESTED_INDIRECT]: 'VUS_RING_NESTED_INDIRECT',
+  [CHAIN.INDIRECT_LENGTH]: 'VUS_RING_INDIRECT_LENGTH',
+  [CHAIN.INDIRECT_ADDRESS]: 'VUS_RING_INDIRECT_ADDRESS',
+  [CHAIN.INDIRECT_NOT_NEGOTIATED]: 'VUS_RING_INDIRECT_NOT_NEGOTIATED',
+  [CHAIN.INDIRECT_AND_NEXT]: 'VUS_RING_INDIRECT_AND_NEXT',
+  [CHAIN.READABLE_AFTER_WRITABLE]: 'VUS_RING_READABLE_AFTER_WRITABLE',
+  [CHAIN.ADDRESS_RANGE]: 'VUS_RING_ADDRESS_RANGE',
+}
+
+/** Entries of an indirect table that are looked at: more than any request may have, and within one memory window. */
+const MAX_INDIRECT = 32768
+
+/**
+ * Walks the descriptors of one chain of a split virtqueue, direct or indirect (virtio 1.3 2.7.5). Every field is read
+ * once, checked, and left in `address`, `length` and `writable`: memory that the driver changes meanwhile can give
+ * another valid descriptor, never an unchecked one. Whether the buffer is memory at all is for the reader of it to ask.
+ */
+export class DescriptorChain {
+  /** Guest physical address of the current buffer. */
+  address = -0.5
+  /** Its bytes (32 bits; zero is possible). */
+  length = -0.5
+  writable = false
+  readonly #memory: GuestMemory
+  readonly #desc: DataView
+  readonly #size: number
+  readonly #indirectAllowed: boolean
+  #table: DataView
+  /** Byte offset of the table in `#table`, entries in it, the next entry (-1: none), entries left before it must be a loop. */
+  #base = 0
+  #entries = 0
+  #next = 0
+  #left = 0
+  #indirect = false
+
+  /** @param desc the descriptor table of `size` entries */
+  constructor(memory: GuestMemory, desc: DataView, size: number, indirectAllowed: boolean) {
+    this.address = 0
+    this.length = 0
+    this.#memory = memory
+    this.#desc = desc
+    this.#size = size
+    this.#indirectAllowed = indirectAllowed
+    this.#table = desc
+  }
+
+  /** Begins at a head as fetched from the available ring. */
+  start(head: number): void {
+    this.#table = this.#desc
+    this.#base = 0
+    this.#entries = this.#size
+    this.#next = head
+    this.#left = this.#size
+    this.#indirect = false
+    this.writable = false
+  }
+
+  /** Moves to the next buffer: CHAIN.DESCRIPTOR, CHAIN.END, or a negative CHAIN code. */
+  next(): number {
+    const index = this.#next
+    if (index < 0) return CHAIN.END
+    if (index >= this.#entries)
+      return this.#left === this.#size && !this.#indirect ? CHAIN.HEAD_OUT_OF_RANGE : CHAIN.NEXT_OUT_OF_RANGE
+    if (this.#left === 0) return CHAIN.LOOP
+    this.#left--
+    const table = this.#table
+    const at = this.#base + DESC.SIZE * index
+    const low = table.getUint32(at + DESC.ADDRESS, true)
+    const high = table.getUint32(at + DESC.ADDRESS + 4, true)
+    const length = table.getUint32(at + DESC.LENGTH, true)
+    const flagsNext = table.getUint32(at + DESC.FLAGS, true)
+    const flags = flagsNext & 0xffff
+    // Below 2^53, so that sums of it and a length stay exact; no guest has memory there.
+    if (high >= 2 ** 20) return CHAIN.ADDRESS_RANGE
+    const address = high * 2 ** 32 + low
+    if ((flags & DESC_F.INDIRECT) !== 0) return this.#enter(address, length, flags)
+    this.#next = (flags & DESC_F.NEXT) !== 0 ? flagsNext >>> 16 : -1
+    const writable = (flags & DESC_F.WRITE) !== 0
+    if (!writable && this.writable) return CHAIN.READABLE_AFTER_WRITABLE
+    this.writable = writable
+    this.address = address
+    this.length = length
+    return CHAIN.DESCRIPTOR
+  }
+
+  #enter(address: number, length: number, flags: number): number {
+    if (!this.#indirectAllowed) return CHAIN.INDIRECT_NOT_NEGOTIATED
+    if (this.#indirect) return CHAIN.NESTED_INDIRECT
+    if ((flags & DESC_F.NEXT) !== 0) return CHAIN.INDIRECT_AND_NEXT
+    if (length === 0 || length % DESC.SIZE !== 0 || length > MAX_INDIRECT * DESC.SIZE) return CHAIN.INDIRECT_LENGTH
+    if (!this.#memory.locate(address, length)) return CHAIN.INDIRECT_ADDRESS
+    this.#table = this.#memory.views[this.#memory.window]!
+    this.#base = this.#memory.offset
+    this.#entries = length / DESC.SIZE
+    this.#next = 0
+    this.#left = this.#entries
+    this.#indirect = true
+    return this.next()
+  }
+}
