@@ -176,6 +176,5 @@ class Daemon implements RunningDaemon {
     )
     await Promise.all(this.#iothreads.map((iothread) => iothread.stop()))
     for (const lun of this.#luns.values()) lun.close()
-    this.#metrics.close()
   }
 }
