@@ -1,87 +1,127 @@
-import { Command, type CommandDefinition, gatherable, type Handler, NEED, OPCODE as OP } from './command.js'
+import { Command, type CommandDefinition, gatherable, type Handler, NEED, PARAMETERS, SCSI_2_LUN } from './command.js'
+import { CommandTable } from './command-table.js'
 import { inquiry } from './commands/inquiry.js'
+import { modeSense6, modeSense10 } from './commands/mode-sense.js'
+import { readCapacity10, readCapacity16 } from './commands/read-capacity.js'
 import { read6, read10, read12, read16, write6, write10, write12, write16 } from './commands/read-write.js'
-import { testUnitReady } from './commands/unit-ready.js'
-import { SENSE } from './sense.js'
+import { reportLuns } from './commands/report-luns.js'
+import { reportOperationCodes, reportTaskManagementFunctions } from './commands/report-supported.js'
+import { requestSense } from './commands/request-sense.js'
+import { synchronizeCache10, synchronizeCache16 } from './commands/synchronize-cache.js'
+import { preventAllowMediumRemoval, sendDiagnostic, startStopUnit, testUnitReady } from './commands/unit-ready.js'
+import { unmap } from './commands/unmap.js'
+import {
+  verify10,
+  verify12,
+  verify16,
+  writeAndVerify10,
+  writeAndVerify12,
+  writeAndVerify16,
+} from './commands/verify.js'
+import { writeSame10, writeSame16 } from './commands/write-same.js'
 import { DIRECTION, type Task } from './task.js'
 
-type Traits = Omit<CommandDefinition, 'opcode' | 'serviceAction' | 'name' | 'usage' | 'handler'>
+type Traits = Omit<CommandDefinition, 'name' | 'usage' | 'handler'>
 
-const ANY_TIME: Traits = { direction: DIRECTION.IN, needs: NEED.IGNORES_ATTENTION }
-const MEDIUM: Traits = { needs: NEED.MEDIUM }
+/** Seconds for commands that may have to go over much of the medium. */
+const LONG = 120
+
+const READY: Traits = { needs: NEED.MEDIUM, ignored: SCSI_2_LUN }
+const ANSWERS: Traits = { direction: DIRECTION.IN }
+const ANSWERS_ALWAYS: Traits = { direction: DIRECTION.IN, needs: NEED.IGNORES_ATTENTION }
+const IDENTIFIES: Traits = { ...ANSWERS_ALWAYS, ignored: SCSI_2_LUN }
+const CONTROLS: Traits = {}
+const TESTS: Traits = { needs: NEED.MEDIUM, timeout: LONG }
 const READS: Traits = { direction: DIRECTION.IN, needs: NEED.MEDIUM }
+const FLUSHES: Traits = { needs: NEED.MEDIUM | NEED.DURABLE, timeout: LONG }
+const CHECKS: Traits = { direction: DIRECTION.OUT, needs: NEED.MEDIUM, timeout: LONG }
 const WRITES: Traits = { direction: DIRECTION.OUT, needs: NEED.MEDIUM | NEED.WRITES | NEED.DURABLE }
+const WRITES_CHECKED: Traits = { ...WRITES, timeout: LONG }
+const REPEATS: Traits = { ...WRITES, parameters: PARAMETERS.ONE_BLOCK, timeout: LONG }
+const UNMAPS: Traits = { ...WRITES, parameters: PARAMETERS.WORD_7, timeout: LONG }
 
-function command(opcode: number, name: string, usage: string, traits: Traits, handler: Handler): Command {
-  return new Command({ opcode, name, usage, ...traits, handler })
+/** A command that its opcode tells, the first byte of its usage data. */
+function command(name: string, usage: string, traits: Traits, handler: Handler): Command {
+  return new Command({ name, usage, ...traits, handler })
 }
 
-/** The commands of a disk. */
-function diskCommands(): Command[] {
-  return [
-    command(OP.TEST_UNIT_READY, 'TEST UNIT READY', '00 00 00 00 00 00', MEDIUM, testUnitReady),
-    command(OP.READ_6, 'READ(6)', '08 1f ff ff ff 00', READS, read6),
-    command(OP.WRITE_6, 'WRITE(6)', '0a 1f ff ff ff 00', WRITES, write6),
-    command(OP.INQUIRY, 'INQUIRY', '12 01 ff ff ff 00', ANY_TIME, inquiry),
-    command(OP.READ_10, 'READ(10)', '28 18 ff ff ff ff 00 ff ff 00', READS, read10),
-    command(OP.WRITE_10, 'WRITE(10)', '2a 18 ff ff ff ff 00 ff ff 00', WRITES, write10),
-    command(OP.READ_16, 'READ(16)', '88 18 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', READS, read16),
-    command(OP.WRITE_16, 'WRITE(16)', '8a 18 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', WRITES, write16),
-    command(OP.READ_12, 'READ(12)', 'a8 18 ff ff ff ff ff ff ff ff 00 00', READS, read12),
-    command(OP.WRITE_12, 'WRITE(12)', 'aa 18 ff ff ff ff ff ff ff ff 00 00', WRITES, write12),
-  ]
+/** A command that opcode and service action tell, the first two bytes of its usage data. */
+function action(name: string, usage: string, traits: Traits, handler: Handler): Command {
+  return new Command({ name, usage, hasServiceAction: true, ...traits, handler })
 }
-
-/** Every opcode and service action that is not in a table. */
-const UNSUPPORTED = new Command({
-  opcode: 0,
-  name: 'unsupported',
-  usage: '00',
-  handler: (task: Task) => task.fail(SENSE.INVALID_COMMAND_OPERATION_CODE),
-})
-
-const SERVICE_ACTION_MASK = 0x1f
-
-/** The commands of a device server, by opcode and service action. */
-export class CommandTable {
-  /** In the order of opcode and service action. */
-  readonly commands: readonly Command[]
-  /** By opcode, 256 of them; one with `actions` stands for several commands. */
-  readonly entries: Command[]
-
-  constructor(commands: readonly Command[]) {
-    this.commands = commands.toSorted((a, b) => a.opcode - b.opcode || a.serviceAction - b.serviceAction)
-    this.entries = new Array<Command>(256).fill(UNSUPPORTED)
-    for (const each of this.commands) {
-      if (each.serviceAction < 0) {
-        this.entries[each.opcode] = each
-        continue
-      }
-      let group = this.entries[each.opcode]!
-      if (group.actions === null) {
-        group = new Command({ opcode: each.opcode, name: 'unsupported', usage: '00', handler: UNSUPPORTED.handler })
-        group.actions = new Array<Command>(32).fill(UNSUPPORTED)
-        this.entries[each.opcode] = group
-      }
-      group.actions![each.serviceAction] = each
-    }
-  }
-
-  /** The command that a CDB asks for; one whose handler answers INVALID COMMAND OPERATION CODE if there is none. */
-  find(cdb: Uint8Array): Command {
-    const entry = this.entries[cdb[0]!]!
-    return entry.actions === null ? entry : entry.actions[cdb[1]! & SERVICE_ACTION_MASK]!
-  }
-}
-
-/** The commands of a disk. */
-export const DISK_COMMANDS = new CommandTable(diskCommands())
 
 /**
- * Bytes of data-out that the transport has to gather into `task.parameters` (and count in `task.parameterLength`) before execute(): 0 for most commands, never
- * more than dataOutLength or MAX_PARAMETER_BYTES. Needs the CDB and dataOutLength.
+ * The commands of a disk. The hex is the CDB usage data: a bit that is 0 there is refused if it is set, so RDPROTECT
+ * and WRPROTECT (no protection information), NACA (NormACA is 0), ANCHOR and whatever is reserved need no other check.
+ * Obsolete bits that initiators still set are let through.
+ */
+const DISK: readonly Command[] = [
+  command('TEST UNIT READY', '00 00 00 00 00 00', READY, testUnitReady),
+  command('REQUEST SENSE', '03 01 00 00 ff 00', IDENTIFIES, requestSense),
+  command('READ(6)', '08 1f ff ff ff 00', READS, read6),
+  command('WRITE(6)', '0a 1f ff ff ff 00', WRITES, write6),
+  command('INQUIRY', '12 01 ff ff ff 00', IDENTIFIES, inquiry),
+  command('MODE SENSE(6)', '1a 08 ff ff ff 00', ANSWERS, modeSense6),
+  // IMMED; POWER CONDITION MODIFIER; POWER CONDITION, NO_FLUSH, LOEJ, START
+  command('START STOP UNIT', '1b 01 00 0f f7 00', CONTROLS, startStopUnit),
+  // PF, SELFTEST, DEVOFFL, UNITOFFL
+  command('SEND DIAGNOSTIC', '1d 17 00 00 00 00', TESTS, sendDiagnostic),
+  command('PREVENT ALLOW MEDIUM REMOVAL', '1e 00 00 00 01 00', CONTROLS, preventAllowMediumRemoval),
+  // LOGICAL BLOCK ADDRESS and PMI are obsolete.
+  command('READ CAPACITY(10)', '25 00 ff ff ff ff 00 00 01 00', READS, readCapacity10),
+  // DPO, FUA
+  command('READ(10)', '28 18 ff ff ff ff 00 ff ff 00', READS, read10),
+  command('WRITE(10)', '2a 18 ff ff ff ff 00 ff ff 00', WRITES, write10),
+  // DPO, BYTCHK
+  command('WRITE AND VERIFY(10)', '2e 12 ff ff ff ff 00 ff ff 00', WRITES_CHECKED, writeAndVerify10),
+  command('VERIFY(10)', '2f 16 ff ff ff ff 00 ff ff 00', CHECKS, verify10),
+  // SYNC_NV (obsolete), IMMED
+  command('SYNCHRONIZE CACHE(10)', '35 06 ff ff ff ff 00 ff ff 00', FLUSHES, synchronizeCache10),
+  command('MODE SENSE(10)', '5a 18 ff ff 00 00 00 ff ff 00', ANSWERS, modeSense10),
+  command('READ(16)', '88 18 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', READS, read16),
+  command('WRITE(16)', '8a 18 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', WRITES, write16),
+  command('WRITE AND VERIFY(16)', '8e 12 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', WRITES_CHECKED, writeAndVerify16),
+  command('VERIFY(16)', '8f 16 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', CHECKS, verify16),
+  command('SYNCHRONIZE CACHE(16)', '91 06 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', FLUSHES, synchronizeCache16),
+  // LOGICAL BLOCK ADDRESS and PMI are obsolete.
+  action('READ CAPACITY(16)', '9e 10 ff ff ff ff ff ff ff ff ff ff ff ff 01 00', READS, readCapacity16),
+  command('REPORT LUNS', 'a0 00 ff 00 00 00 ff ff ff ff 00 00', ANSWERS_ALWAYS, reportLuns),
+  action('REPORT SUPPORTED OPERATION CODES', 'a3 0c 87 ff ff ff ff ff ff ff 00 00', ANSWERS, reportOperationCodes),
+  action(
+    'REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS',
+    'a3 0d 80 00 00 00 ff ff ff ff 00 00',
+    ANSWERS,
+    reportTaskManagementFunctions,
+  ),
+  command('READ(12)', 'a8 18 ff ff ff ff ff ff ff ff 00 00', READS, read12),
+  command('WRITE(12)', 'aa 18 ff ff ff ff ff ff ff ff 00 00', WRITES, write12),
+  command('WRITE AND VERIFY(12)', 'ae 12 ff ff ff ff ff ff ff ff 00 00', WRITES_CHECKED, writeAndVerify12),
+  command('VERIFY(12)', 'af 16 ff ff ff ff ff ff ff ff 00 00', CHECKS, verify12),
+]
+
+/** What a thin provisioned disk has: UNMAP, and UNMAP in byte 1 of WRITE SAME; NDOB. */
+const THIN: readonly Command[] = [
+  command('WRITE SAME(10)', '41 08 ff ff ff ff 00 ff ff 00', REPEATS, writeSame10),
+  command('UNMAP', '42 00 00 00 00 00 00 ff ff 00', UNMAPS, unmap),
+  command('WRITE SAME(16)', '93 09 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', REPEATS, writeSame16),
+]
+
+const FULL: readonly Command[] = [
+  command('WRITE SAME(10)', '41 00 ff ff ff ff 00 ff ff 00', REPEATS, writeSame10),
+  command('WRITE SAME(16)', '93 01 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', REPEATS, writeSame16),
+]
+
+/** The commands of a thin provisioned disk (UnitConfig.discard): all there are. */
+export const DISK_COMMANDS = new CommandTable([...DISK, ...THIN])
+/** Those of a disk without UNMAP. */
+export const FULL_DISK_COMMANDS = new CommandTable([...DISK, ...FULL])
+
+/**
+ * Bytes of data-out that the transport has to gather into `task.parameters` (and count in `task.parameterLength`)
+ * before execute(): 0 for most commands, never more than dataOutLength or MAX_PARAMETER_BYTES. Needs the CDB and
+ * dataOutLength.
  */
 export function parameterListLength(task: Task): number {
-  const command = DISK_COMMANDS.find(task.cdbBytes)
-  return command.parameters === 0 ? 0 : gatherable(task, command.parameterListLength(task.cdb))
+  const entry = DISK_COMMANDS.find(task.cdbBytes)
+  return entry.parameters === PARAMETERS.NONE ? 0 : gatherable(task, entry.parameterListLength(task.cdb))
 }

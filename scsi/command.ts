@@ -75,16 +75,21 @@ export const PARAMETERS = {
 /** The largest logical block. */
 export const MAX_BLOCK_SIZE = 4096
 
-/** Runs a command whose CDB has passed the checks of its descriptor. `flags` is the unit's state word as loaded for this command. */
+/**
+ * Runs a command whose CDB has passed the checks of its descriptor. `flags` is the unit's state word as loaded for this
+ * command.
+ */
 export type Handler = (task: Task, nexus: Nexus, flags: number) => void
 
 /** What the table says of a command. */
 export interface CommandDefinition {
-  readonly opcode: number
-  readonly serviceAction?: number
   readonly name: string
-  /** CDB usage data (SPC-4 6.35.3) in hex, its length the CDB's: a bit that is 0 must be 0 in the CDB. Byte 0 is the opcode. */
+  /**
+   * CDB usage data (SPC-4 6.35.3) in hex, its length the CDB's: a bit that is 0 must be 0 in the CDB. Byte 0 is the
+   * opcode; with a service action the lower five bits of byte 1 are that.
+   */
   readonly usage: string
+  readonly hasServiceAction?: boolean
   readonly direction?: number
   readonly parameters?: number
   /** NEED bits. */
@@ -92,17 +97,27 @@ export interface CommandDefinition {
   /** Recommended command timeout in seconds (SPC-4 6.35.4). */
   readonly timeout?: number
   readonly handler: Handler
+  /** Bits of byte 1 that are taken no notice of, though there is no use for them. */
+  readonly ignored?: number
+  /** Default true. */
+  readonly supported?: boolean
 }
 
+/**
+ * What an initiator that knows SCSI-2 only has for the LUN: bits 7 to 5 of byte 1 (SCSI-2 7.2.2). Some firmware still
+ * fills it in before it knows better.
+ */
+export const SCSI_2_LUN = 0xe0
+
 /** The five bits of byte 1 that hold a service action. */
-const SERVICE_ACTION_MASK = 0x1f
+export const SERVICE_ACTION_MASK = 0x1f
 /** The most CDB bytes that are checked against the usage data. */
 const CHECKED_BYTES = 16
 const DEFAULT_TIMEOUT = 30
 
 /**
- * One entry of the command table: all that dispatch, the checks, REPORT SUPPORTED OPERATION CODES and the transport need to know of a command. One class
- * with one shape, for the I/O path looks into it for each command.
+ * One entry of the command table: all that dispatch, the checks, REPORT SUPPORTED OPERATION CODES and the transport
+ * need to know of a command. One class with one shape, for the I/O path looks into it for each command.
  */
 export class Command {
   readonly opcode: number
@@ -116,29 +131,34 @@ export class Command {
   readonly needs: number
   readonly timeout: number
   readonly handler: Handler
+  /** False: stands for what is not in the table. */
+  readonly supported: boolean
   /** For an opcode with service actions: the commands by service action, 32 of them. */
   actions: Command[] | null = null
-  // What must be 0 in the CDB, as four big-endian words.
+  /** By byte of the CDB, what must be 0. */
+  readonly #refused = new DataView(new ArrayBuffer(CHECKED_BYTES))
+  // The same as four big-endian words.
   readonly #refused0: number
   readonly #refused4: number
   readonly #refused8: number
   readonly #refused12: number
 
   constructor(definition: CommandDefinition) {
-    this.opcode = definition.opcode
-    this.serviceAction = definition.serviceAction ?? -1
     this.name = definition.name
     this.usage = bytesOf(definition.usage)
+    this.opcode = this.usage[0]!
+    this.serviceAction = definition.hasServiceAction === true ? this.usage[1]! & SERVICE_ACTION_MASK : -1
     this.length = this.usage.length
     this.direction = definition.direction ?? DIRECTION.NONE
     this.parameters = definition.parameters ?? PARAMETERS.NONE
     this.needs = definition.needs ?? 0
     this.timeout = definition.timeout ?? DEFAULT_TIMEOUT
     this.handler = definition.handler
-    const refused = new DataView(new ArrayBuffer(CHECKED_BYTES))
+    this.supported = definition.supported ?? true
+    const refused = this.#refused
     for (let byte = 1; byte < Math.min(this.length, CHECKED_BYTES); byte++) {
       let allowed = this.usage[byte]!
-      if (byte === 1 && this.serviceAction >= 0) allowed |= SERVICE_ACTION_MASK
+      if (byte === 1) allowed |= (definition.ignored ?? 0) | (this.serviceAction >= 0 ? SERVICE_ACTION_MASK : 0)
       refused.setUint8(byte, ~allowed & 0xff)
     }
     this.#refused0 = refused.getInt32(0)
@@ -147,7 +167,10 @@ export class Command {
     this.#refused12 = refused.getInt32(12)
   }
 
-  /** Whether the CDB has a bit set that this command has no use for: reserved, obsolete, or a feature that is not there (such as NACA). */
+  /**
+   * Whether the CDB has a bit set that this command has no use for: reserved, obsolete, or a feature that is not there
+   * (such as NACA).
+   */
   hasRefusedBits(cdb: DataView): boolean {
     return (
       ((cdb.getInt32(0) & this.#refused0) |
@@ -160,16 +183,12 @@ export class Command {
 
   /** Ends a task for which hasRefusedBits() is true: INVALID FIELD IN CDB, pointing at the first such bit. */
   refuse(task: Task): void {
-    for (let byte = 1; byte < this.length; byte++) {
-      let allowed = this.usage[byte]!
-      if (byte === 1 && this.serviceAction >= 0) allowed |= SERVICE_ACTION_MASK
-      const refused = task.cdbBytes[byte]! & ~allowed
-      if (refused !== 0) {
-        task.failCdbField(byte, 31 - Math.clz32(refused))
-        return
-      }
+    for (let byte = 1; byte < CHECKED_BYTES; byte++) {
+      const refused = task.cdbBytes[byte]! & this.#refused.getUint8(byte)
+      if (refused === 0) continue
+      task.failCdbField(byte, 31 - Math.clz32(refused))
+      return
     }
-    task.failCdbField(0)
   }
 
   /** Bytes of data-out that the CDB wants taken as parameters. */

@@ -1,12 +1,23 @@
-export { CommandTable, DISK_COMMANDS, parameterListLength } from './cdb-table.js'
-export { Command, MAX_BLOCK_SIZE, OPCODE, SERVICE_ACTION } from './command.js'
+export { LIMITS } from './block-limits.js'
+export { DISK_COMMANDS, FULL_DISK_COMMANDS, parameterListLength } from './cdb-table.js'
+export { Command, MAX_BLOCK_SIZE, NEED, OPCODE, SERVICE_ACTION } from './command.js'
+export { CommandTable } from './command-table.js'
 export { ERRNO, senseFromErrno } from './errno.js'
 export { LogicalUnit } from './logical-unit.js'
+export { MAX_LUN, WLUN_REPORT_LUNS } from './lun-list.js'
 export { Nexus } from './nexus.js'
 export { encodeSense, SENSE, SENSE_BYTES, SENSE_KEY, type SenseCode, type SenseDetail } from './sense.js'
 export { STATUS } from './status.js'
-export { MAX_LUN, Target, TargetMap, WLUN_REPORT_LUNS } from './target.js'
+export { Target } from './target.js'
+export { TargetMap } from './target-map.js'
 export { ACTION, CDB_BYTES, complete, DIRECTION, MAX_PARAMETER_BYTES, type Program, Task } from './task.js'
+export * from './task-management.js'
 export { ATTENTION, clear as clearAttention, raise as raiseAttention, take as takeAttention } from './unit-attention.js'
-export { checkUnitConfig, IDENTITY_LENGTH, type UnitConfig, UnitConfigError } from './unit-config.js'
+export {
+  checkUnitConfig,
+  discardGranularity,
+  IDENTITY_LENGTH,
+  type UnitConfig,
+  UnitConfigError,
+} from './unit-config.js'
 export { FLAG, UnitState } from './unit-state.js'

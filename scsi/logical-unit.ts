@@ -1,12 +1,13 @@
-import { type CommandTable, DISK_COMMANDS } from './cdb-table.js'
+import { DISK_COMMANDS, FULL_DISK_COMMANDS } from './cdb-table.js'
+import type { CommandTable } from './command-table.js'
 import { PERIPHERAL, standardInquiry } from './inquiry/standard.js'
 import { diskVpdPages } from './inquiry/vpd.js'
 import { checkUnitConfig, type UnitConfig } from './unit-config.js'
 import type { UnitState } from './unit-state.js'
 
 /**
- * A disk: a direct access block device (SBC-3) without its medium, which is the transport's. Each thread has a LogicalUnit of its own over the
- * same UnitState.
+ * A disk: a direct access block device (SBC-3) without its medium, which is the transport's. Each thread has a
+ * LogicalUnit of its own over the same UnitState.
  */
 export class LogicalUnit {
   readonly config: UnitConfig
@@ -23,7 +24,7 @@ export class LogicalUnit {
     this.config = config
     this.state = state
     this.blockSize = config.blockSize
-    this.commands = DISK_COMMANDS
+    this.commands = config.discard ? DISK_COMMANDS : FULL_DISK_COMMANDS
     this.standardInquiry = standardInquiry(PERIPHERAL.DISK, config)
     this.vpdPages = diskVpdPages(config)
   }

@@ -1,12 +1,10 @@
-import { type Command, NEED } from './command.js'
+import { type Command, NEED, SERVICE_ACTION_MASK } from './command.js'
 import type { LogicalUnit } from './logical-unit.js'
 import { SENSE } from './sense.js'
 import type { Target } from './target.js'
 import type { Task } from './task.js'
 import { take } from './unit-attention.js'
 import { FLAG, UNUSUAL } from './unit-state.js'
-
-const SERVICE_ACTION_MASK = 0x1f
 
 /**
  * An I_T_L nexus (SAM-5 4.9): what one controller (the initiator's only port to us) has with one logical unit.
@@ -37,7 +35,8 @@ export class Nexus {
   }
 
   /**
-   * Takes the command in `task`: afterwards it is DONE, or says what block operation to run. Never throws on what an initiator sends.
+   * Takes the command in `task`: afterwards it is DONE, or says what block operation to run. Never throws on what an
+   * initiator sends.
    */
   execute(task: Task): void {
     task.reset()
@@ -49,6 +48,7 @@ export class Nexus {
     if (((flags & UNUSUAL) | Atomics.load(this.attention, 0)) !== 0 && !this.#admit(task, command, flags)) return
     if (command.hasRefusedBits(task.cdb)) command.refuse(task)
     else command.handler(task, this, flags)
+    task.limit()
   }
 
   /** What may keep a command from being taken, in the order in which it is reported. False: the task has ended. */

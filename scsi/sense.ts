@@ -95,9 +95,17 @@ export interface SenseDetail {
   fieldInCdb: boolean
 }
 
+/** Sense data that is a code and no more. */
+export const NO_DETAIL: Readonly<SenseDetail> = {
+  information: NOT_GIVEN,
+  fieldByte: NOT_GIVEN,
+  fieldBit: NOT_GIVEN,
+  fieldInCdb: true,
+}
+
 /**
- * Writes sense data at the start of `into` (at least SENSE_BYTES long) and returns its length. Fixed format, unless `descriptorFormat` asks
- * for the other or INFORMATION does not fit 32 bits.
+ * Writes sense data at the start of `into` (at least SENSE_BYTES long) and returns its length. Fixed format, unless
+ * `descriptorFormat` asks for the other or INFORMATION does not fit 32 bits.
  */
 export function encodeSense(
   into: Uint8Array,

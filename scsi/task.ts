@@ -18,7 +18,10 @@ export const ACTION = {
   WRITE_ZEROES: 5,
   /** The first patternLength bytes of data-out, repeated over [offset, offset + length). */
   WRITE_PATTERN: 6,
-  /** Compares medium [offset, offset + length) with data-out from guestOffset on. Result 0: equal; n > 0: byte n - 1 differs first. */
+  /**
+   * Compares medium [offset, offset + length) with data-out from guestOffset on. Result 0: equal; n > 0: byte n - 1
+   * differs first.
+   */
   COMPARE: 7,
   /** [offset, offset + length) can be read. */
   VERIFY: 8,
@@ -35,7 +38,10 @@ export const CDB_BYTES = 32
 /** Most bytes of data-out that a command takes as a parameter list. */
 export const MAX_PARAMETER_BYTES = 65536
 
-/** A multi-step command: sets up a block operation in its task, yields, is resumed with the operation's result (>= 0, or -errno). */
+/**
+ * A multi-step command: sets up a block operation in its task, yields, is resumed with the operation's result (>= 0, or
+ * -errno).
+ */
 export type Program = Generator<void, void, number>
 
 const NO_BYTES = new Uint8Array(0)
@@ -44,8 +50,9 @@ const NO_BYTES = new Uint8Array(0)
 const detail: SenseDetail = { information: NOT_GIVEN, fieldByte: NOT_GIVEN, fieldBit: NOT_GIVEN, fieldInCdb: true }
 
 /**
- * One command on its way through a device server (SAM-5 4.5.9). Preallocated, one per request slot, used again and again: the fields are plain
- * because the I/O path reads and writes them for every command. Lengths and offsets are in bytes.
+ * One command on its way through a device server (SAM-5 4.5.9). Preallocated, one per request slot, used again and
+ * again: the fields are plain because the I/O path reads and writes them for every command. Lengths and offsets are in
+ * bytes.
  */
 export class Task {
   // ---- set by the transport before execute()
@@ -79,10 +86,15 @@ export class Task {
   /** Bytes of `dataIn` to move: cut at ALLOCATION LENGTH and at dataInLength. */
   dataInCount = 0
   /**
-   * Bytes that the command moves in its data phase, in `direction`. More than the initiator's buffer holds: the transport answers OVERRUN and does not
-   * run the action (which is DONE if anything in the command would have had an effect before that). The residual is buffer minus what was moved.
+   * Bytes that the command moves in its data phase, in `direction`. The residual is the buffer's length minus what was
+   * moved.
    */
   transferLength: number
+  /**
+   * transferLength is more than the initiator's buffer for that direction holds: nothing has been done, nothing is to
+   * be done, and the transport says so (VIRTIO_SCSI_S_OVERRUN, virtio 1.3 5.6.6.1.1).
+   */
+  overrun = false
   /** DIRECTION of the data phase, by the command descriptor. */
   direction: number = DIRECTION.NONE
   /** The steps of a command whose action is PROGRAM. */
@@ -130,6 +142,16 @@ export class Task {
     this.senseCode = 0
     this.dataInCount = 0
     this.transferLength = 0
+    this.overrun = false
+    this.program = null
+  }
+
+  /** Sees to it that the command does not move more than the initiator's buffer holds; the last step of execute(). */
+  limit(): void {
+    const buffer = this.direction === DIRECTION.OUT ? this.dataOutLength : this.dataInLength
+    if (this.transferLength <= buffer) return
+    this.overrun = true
+    this.action = ACTION.DONE
     this.program = null
   }
 
@@ -178,7 +200,10 @@ export class Task {
     this.senseCode = 0
   }
 
-  /** Ends the command with GOOD and the first `length` bytes of `bytes` as its data-in, cut at ALLOCATION LENGTH (SPC-4 4.2.5.6) and at the buffer. */
+  /**
+   * Ends the command with GOOD and the first `length` bytes of `bytes` as its data-in, cut at ALLOCATION LENGTH (SPC-4
+   * 4.2.5.6) and at the buffer.
+   */
   answer(bytes: Uint8Array, length: number, allocationLength: number): void {
     const count = Math.min(length, allocationLength)
     this.action = ACTION.DONE
@@ -204,7 +229,8 @@ export class Task {
 }
 
 /**
- * Ends a task whose block operation (not a program's) has ended: GOOD, MISCOMPARE (SBC-3 5.28) when a COMPARE found a difference, or what -errno stands for.
+ * Ends a task whose block operation (not a program's) has ended: GOOD, MISCOMPARE (SBC-3 5.28) when a COMPARE found a
+ * difference, or what -errno stands for.
  * @param result of the operation, see ACTION.
  */
 export function complete(task: Task, result: number): void {

@@ -1,8 +1,8 @@
 import { SENSE, type SenseCode } from './sense.js'
 
 /**
- * Unit attention conditions as bits of a nexus's word: the lowest bit set is reported first (SAM-5 5.14.1, table "Unit attention condition precedence
- * level").
+ * Unit attention conditions as bits of a nexus's word: the lowest bit set is reported first (SAM-5 5.14.1, table "Unit
+ * attention condition precedence level").
  */
 export const ATTENTION = {
   POWER_ON: 1 << 0,
@@ -50,7 +50,9 @@ export function clear(attention: Int32Array, conditions: number): void {
   Atomics.and(attention, 0, ~conditions)
 }
 
-/** Takes the pending condition of highest precedence: its sense code, or 0. Of several threads that try, one gets it. */
+/**
+ * Takes the pending condition of highest precedence: its sense code, or 0. Of several threads that try, one gets it.
+ */
 export function take(attention: Int32Array): SenseCode {
   for (;;) {
     const pending = Atomics.load(attention, 0)

@@ -1,4 +1,7 @@
-/** What a logical unit is, as far as it does not change while it is there. Plain values, so that it can be sent to a thread. */
+/**
+ * What a logical unit is, as far as it does not change while it is there. Plain values, so that it can be sent to a
+ * thread.
+ */
 export interface UnitConfig {
   /** Bytes of a logical block: 512 or 4096. */
   readonly blockSize: number
@@ -17,7 +20,10 @@ export interface UnitConfig {
   /** MEDIUM ROTATION RATE (SBC-3 6.6.2): 0 not reported, 1 non-rotating, else per minute. */
   readonly rotationRate: number
   readonly removable: boolean
-  /** Whether the unit is thin provisioned: UNMAP and the UNMAP bit of WRITE SAME are there, and unmapped blocks read as zeros. */
+  /**
+   * Whether the unit is thin provisioned: UNMAP and the UNMAP bit of WRITE SAME are there, and unmapped blocks read as
+   * zeros.
+   */
   readonly discard: boolean
   /** Bytes that deallocation works in; a multiple of blockSize. Default: the larger of blockSize and 4096. */
   readonly discardGranularity?: number

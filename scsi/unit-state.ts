@@ -10,7 +10,10 @@ export const FLAG = {
   EJECTED: 1 << 3,
   /** PREVENT ALLOW MEDIUM REMOVAL (SPC-4 6.17) holds the medium. */
   REMOVAL_PREVENTED: 1 << 4,
-  /** A flush has failed; what was written may be lost, so writes and flushes end with MEDIUM ERROR until the owner clears this. */
+  /**
+   * A flush has failed; what was written may be lost, so writes and flushes end with MEDIUM ERROR until the owner
+   * clears this.
+   */
   WRITE_FAULT: 1 << 5,
   /** D_SENSE: descriptor format sense data (SPC-4 7.5.8). */
   DESCRIPTOR_SENSE: 1 << 6,
@@ -23,8 +26,8 @@ export const UNUSUAL = FLAG.READ_ONLY | FLAG.NOT_READY | FLAG.EJECTED | FLAG.WRI
 const STATE = { FLAGS: 0, GENERATION: 4, CAPACITY: 8, SIZE: 64 } as const
 
 /**
- * What all threads share of a logical unit. The owner writes it, every worker reads it, so each field is one load: the flags an atomic Int32, the
- * capacity an aligned double, which a 64-bit machine loads and stores whole.
+ * What all threads share of a logical unit. The owner writes it, every worker reads it, so each field is one load: the
+ * flags an atomic Int32, the capacity an aligned double, which a 64-bit machine loads and stores whole.
  */
 export class UnitState {
   static readonly BYTES = STATE.SIZE

@@ -11,8 +11,8 @@ const FUA = 0x08
 /** LOGICAL BLOCK ADDRESS of the 6 byte commands (SBC-3 5.7). */
 const LBA_6 = 0x1fffff
 
-// The handlers put an LBA and a number of blocks where the task keeps bytes, and `locate` converts them in place: a double that is passed from function to
-// function may have to be allocated, a field need not.
+// The handlers put an LBA and a number of blocks where the task keeps bytes, and `locate` converts them in place: a
+// double that is passed from function to function may have to be allocated, a field need not.
 
 /**
  * Converts LBA and number of blocks in `offset` and `length` of the task to bytes.
