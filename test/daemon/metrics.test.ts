@@ -1,0 +1,95 @@
+import t from 'tap'
+import { Metrics, type QueueSource } from '../../daemon/metrics.js'
+import { OPERATION, QUEUE_FIELD, QueueStatistics } from '../../iothreads/statistics.js'
+import { Metrics as Scrape } from '../support/prometheus.js'
+
+const PREFIX = 'vhost_user_scsi_'
+
+async function scrape(metrics: Metrics): Promise<Scrape> {
+  return new Scrape(await metrics.text())
+}
+
+function queue(overrides: Partial<QueueSource> = {}): QueueSource {
+  const luns = overrides.luns ?? ['root', 'data']
+  return {
+    controller: 'vm',
+    queue: 0,
+    iothread: 'io0',
+    tid: 4242,
+    luns,
+    statistics: new QueueStatistics(luns.length),
+    ...overrides,
+  }
+}
+
+t.test('build, process and event counters', async (t) => {
+  const metrics = new Metrics({ queues: () => [] }, '1.2.3')
+  const empty = await scrape(metrics)
+  t.equal(empty.sum(`${PREFIX}build_info`, { version: '1.2.3', node: process.version }), 1)
+  t.equal(empty.select(`${PREFIX}connections_total`).length, 1, 'there from the start')
+  t.ok(empty.sum('process_resident_memory_bytes') > 0)
+  metrics.countConnection()
+  metrics.countConnection()
+  metrics.countFault('VUS_RING')
+  metrics.countFault('VUS_RING')
+  metrics.countFault('ECONNRESET')
+  const after = await scrape(metrics)
+  t.equal(after.sum(`${PREFIX}connections_total`), 2)
+  t.equal(after.sum(`${PREFIX}faults_total`, { kind: 'VUS_RING' }), 2)
+  t.equal(after.sum(`${PREFIX}faults_total`, { kind: 'ECONNRESET' }), 1)
+})
+
+t.test('fault kinds are bounded', async (t) => {
+  const metrics = new Metrics({ queues: () => [] }, '1')
+  for (let i = 0; i < 500; i++) metrics.countFault(`VUS_${i}`)
+  metrics.countFault('made up "by a peer"\n')
+  metrics.countFault('VUS_0')
+  const result = await scrape(metrics)
+  t.equal(result.select(`${PREFIX}faults_total`).length, 65)
+  t.equal(result.sum(`${PREFIX}faults_total`, { kind: 'other' }), 437)
+  t.equal(result.sum(`${PREFIX}faults_total`, { kind: 'VUS_0' }), 2)
+  t.equal(result.sum(`${PREFIX}faults_total`), 502)
+})
+
+t.test('request queues, as the shared counters stand at the scrape', async (t) => {
+  const first = queue()
+  const second = queue({ queue: 1, iothread: 'io1', tid: 4243 })
+  const queues = [first, second]
+  const metrics = new Metrics({ queues: () => queues }, '1')
+  const before = await scrape(metrics)
+  t.equal(before.select(`${PREFIX}requests_total`).length, 2 * 2 * OPERATION.COUNT, 'every label set, at 0')
+  t.equal(before.sum(`${PREFIX}requests_total`), 0)
+
+  first.statistics.count(0, OPERATION.READ, 4096, false)
+  first.statistics.count(0, OPERATION.READ, 4096, true)
+  first.statistics.count(1, OPERATION.WRITE, 512, false)
+  second.statistics.count(0, OPERATION.FLUSH, 0, false)
+  second.statistics.add(QUEUE_FIELD.KICKS)
+  const after = await scrape(metrics)
+  const one = { controller: 'vm', queue: '0', lun: 'root', op: 'read' }
+  t.equal(after.sum(`${PREFIX}requests_total`, one), 2)
+  t.equal(after.sum(`${PREFIX}errors_total`, one), 1)
+  t.equal(after.sum(`${PREFIX}bytes_total`, one), 8192)
+  t.equal(after.sum(`${PREFIX}bytes_total`, { lun: 'data', op: 'write' }), 512)
+  t.equal(after.sum(`${PREFIX}requests_total`, { queue: '1', op: 'flush' }), 1)
+  t.equal(after.sum(`${PREFIX}requests_total`), 4)
+  t.equal(after.select(`${PREFIX}bytes_total`, { op: 'flush' }).length, 0, 'a flush has no bytes')
+  t.equal(after.sum(`${PREFIX}queue_info`, { queue: '1', iothread: 'io1', tid: '4243' }), 1)
+  t.equal(after.sum(`${PREFIX}queue_kicks_total`, { queue: '1' }), 1)
+  t.equal((await scrape(metrics)).sum(`${PREFIX}requests_total`), 4, 'a scrape adds nothing')
+
+  queues.pop()
+  const fewer = await scrape(metrics)
+  t.equal(fewer.select(`${PREFIX}queue_info`).length, 1, 'a queue that is gone is gone')
+})
+
+t.test('names are as Prometheus wants them', async (t) => {
+  const metrics = new Metrics({ queues: () => [queue()] }, '1')
+  for (const line of (await metrics.text()).split('\n')) {
+    const [, kind, name, rest] = /^# (HELP|TYPE) (vhost_user_scsi_\w+) (.+)$/.exec(line) ?? []
+    if (kind === undefined) continue
+    if (kind === 'HELP') t.match(rest, /^[A-Z].*[^.]$/, `${name}: ${rest}`)
+    else t.match(name, rest === 'counter' ? /_total$/ : /_info$/, `${name} is a ${rest}`)
+  }
+  t.match(metrics.contentType, /^text\/plain; version=0\.0\.4/)
+})
