@@ -17,6 +17,10 @@ t.setTimeout(180_000)
 
 const BLOCK = 512
 const BOOT = 90_000
+const LEGACY_STATUS = 18
+/** ACKNOWLEDGE, DRIVER and DRIVER_OK; virtio 1.3 2.1. */
+const STARTED = 7
+const FEATURES_OK = 8
 const OVMF = '/usr/share/qemu/OVMF.fd'
 
 const DEBUG_CONSOLE = ['-device', `isa-debugcon,iobase=${DEBUG_PORT},chardev=socket0`]
@@ -32,11 +36,24 @@ const received = (socket: Duplex, pattern: RegExp): Promise<string> =>
     socket.on('close', () => reject(new Error(`QEMU has ended; until then it said: ${text}`)))
   })
 
-/** The names of the features that the guest's driver has accepted. */
-const acceptedFeatures = async ({ qmp }: Qemu): Promise<string> => {
-  const path = '/machine/peripheral/scsi0/virtio-backend'
-  const status = await qmp.execute<{ 'guest-features': unknown }>('x-query-virtio-status', { path })
-  return JSON.stringify(status['guest-features'])
+interface PciDevice {
+  qdev_id: string
+  regions: { bar: number; address: number }[]
+}
+
+/**
+ * The device status that the firmware's driver has set, read through the legacy interface, which a transitional device has
+ * beside the modern one (virtio 1.3 4.1.4.8). QEMU 7.2 crashes on x-query-virtio-status for this device.
+ */
+const deviceStatus = async ({ qmp }: Qemu): Promise<number> => {
+  const buses = await qmp.execute<{ devices: PciDevice[] }[]>('query-pci')
+  const device = buses.flatMap(({ devices }) => devices).find(({ qdev_id }) => qdev_id === 'scsi0')
+  const ports = device?.regions.find(({ bar }) => bar === 0)
+  if (ports === undefined) throw new Error('the device has no legacy interface')
+  const answer = await qmp.execute<string>('human-monitor-command', {
+    'command-line': `i /1xb ${ports.address + LEGACY_STATUS}`,
+  })
+  return Number(/= (0x\w+)/.exec(answer)?.[1])
 }
 
 t.test('SeaBIOS boots from a disk and writes to it', guestTest(), async (t) => {
@@ -56,7 +73,7 @@ t.test('SeaBIOS boots from a disk and writes to it', guestTest(), async (t) => {
   const report = (): string => qemu.child.report() + daemon.child.report()
   const said = received(qemu.sockets[0]!, /[+!]/)
   t.equal(await reported(within(BOOT, 'boot sector', said), report), `${message}+`)
-  t.match(await acceptedFeatures(qemu), /VIRTIO_F_VERSION_1/)
+  t.equal(await deviceStatus(qemu), STARTED | FEATURES_OK, 'a modern session')
   await qemu.child.kill()
 
   const copy = Buffer.alloc(message.length)
@@ -82,7 +99,7 @@ t.test('UEFI firmware boots from a disk through the legacy interface', guestTest
   const report = (): string => qemu.child.report() + daemon.child.report()
   const said = received(qemu.sockets[0]!, /\+/)
   t.equal(await reported(within(BOOT, 'boot loader', said), report), `${message}+`)
-  t.notMatch(await acceptedFeatures(qemu), /VIRTIO_F_VERSION_1/, 'a session without VERSION_1')
+  t.equal(await deviceStatus(qemu), STARTED, 'a session without FEATURES_OK, and so without VERSION_1')
   await qemu.child.kill()
   t.ok(readFileSync(image).equals(volume), 'the firmware has changed nothing')
   t.same(await daemon.stop(), { code: 0, signal: null })

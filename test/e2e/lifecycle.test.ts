@@ -19,7 +19,7 @@ const REBOOTS = 5
 const WRITERS = 4
 /** The first block of a writer. */
 const REGION = 4096
-const ENOUGH = 200
+const ENOUGH = 100
 
 const start = (daemon: Daemon): ReturnType<typeof startGuest> =>
   startGuest(t, {

@@ -53,7 +53,7 @@ export class Channel {
     return id
   }
 
-  /** Runs a script with the guest's `sh`. */
+  /** Runs a script with the guest's shell. */
   run(script: string, milliseconds: number): Promise<RunResult> {
     const done = new Promise<RunResult>((resolve, reject) => {
       this.#runs.set(this.send(script), { resolve, reject })

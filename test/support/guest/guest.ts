@@ -104,8 +104,8 @@ export class Guest {
 
 /** Boots a guest and waits until it takes scripts; the disks of a SCSI host are there by then. */
 export const startGuest = async (t: Teardown, options: GuestOptions): Promise<Guest> => {
-  const { kernel, qemu, busybox, qboot } = findRequirements()
-  const initrd = buildInitramfs({ kernel, busybox, programs: guestPrograms(options.programs ?? []) })
+  const { kernel, qemu, busybox, dash, qboot } = findRequirements()
+  const initrd = buildInitramfs({ kernel, busybox, dash, programs: guestPrograms(options.programs ?? []) })
   const { child, qmp, sockets } = await startQemu(t, {
     qemu,
     memory: options.memory ?? '512M',

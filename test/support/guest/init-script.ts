@@ -9,7 +9,8 @@ export const STREAM_PORT = '/dev/vport0p2'
 
 /**
  * /init of the guests: loads the modules, then runs what comes over the command channel until the channel ends. A request is the
- * line `ID BASE64` with a shell script; the answer the line `done ID STATUS N M`, N bytes of stdout and M bytes of stderr.
+ * line `ID BASE64` with a shell script; the answer the line `done ID STATUS N M`, N bytes of stdout and M bytes of stderr. Scripts are run
+ * by dash, because busybox's shell takes its own applets for programs of the same name.
  */
 export const INIT_SCRIPT = `#!/bin/busybox sh
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -32,7 +33,7 @@ exec 3<> ${COMMAND_PORT}
 echo "ready $(cat /proc/sys/kernel/random/boot_id)" >&3
 while read -r id script <&3; do
   echo "$script" | base64 -d > "/tmp/$id.sh"
-  sh "/tmp/$id.sh" > "/tmp/$id.out" 2> "/tmp/$id.err" < /dev/null 3>&-
+  /bin/dash "/tmp/$id.sh" > "/tmp/$id.out" 2> "/tmp/$id.err" < /dev/null 3>&-
   status=$?
   echo "done $id $status $(stat -c %s "/tmp/$id.out") $(stat -c %s "/tmp/$id.err")" >&3
   cat "/tmp/$id.out" "/tmp/$id.err" >&3

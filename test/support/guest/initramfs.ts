@@ -20,6 +20,7 @@ const PARAMETERS: Record<string, string> = { 'scsi_mod.ko': 'scan=sync' }
 export interface Contents {
   kernel: Kernel
   busybox: string
+  dash: string
   programs: readonly string[]
 }
 
@@ -32,14 +33,15 @@ const moduleLine = (path: string): string => {
  * The path of an initramfs with these programs, the libraries that they load, the kernel's modules and INIT_SCRIPT. It is built
  * when no earlier test has built the same. Not compressed: a guest without KVM copies faster than it inflates.
  */
-export const buildInitramfs = ({ kernel, busybox, programs }: Contents): string => {
+export const buildInitramfs = ({ kernel, busybox, dash, programs }: Contents): string => {
   const modules = resolveModules(kernel.modules, MODULES)
-  const copies = [...modules, ...programs, ...sharedLibraries(programs)]
+  const copies = [...modules, ...programs, ...sharedLibraries([dash, ...programs])]
   const files: CpioFile[] = [
     { name: '/init', content: INIT_SCRIPT, mode: 0o755 },
     { name: MODULE_LIST, content: `${modules.map(moduleLine).join('\n')}\n`, mode: 0o644 },
     { name: '/etc/mtab', content: '', mode: 0o644 },
     { name: '/bin/busybox', source: busybox },
+    { name: '/bin/dash', source: dash },
     ...copies.map((path) => ({ name: path, source: path })),
   ]
   const stamps = files.map((file) => 'source' in file && [statSync(file.source).size, statSync(file.source).mtimeMs])

@@ -7,6 +7,7 @@ export interface Requirements {
   kernel: Kernel
   qemu: string
   busybox: string
+  dash: string
   /** qboot starts a kernel without looking for boot disks; undefined: QEMU's default, SeaBIOS. */
   qboot: string | undefined
 }
@@ -23,7 +24,7 @@ export const guestPrograms = (names: readonly string[]): string[] =>
 
 /** What is needed for a guest and not installed here. */
 export const missingRequirements = (programs: readonly string[] = []): string[] => {
-  const missing = ['qemu-system-x86_64', 'busybox', 'setpriv', ...programs].filter(
+  const missing = ['qemu-system-x86_64', 'busybox', 'dash', 'setpriv', ...programs].filter(
     (name) => findProgram(name) === undefined,
   )
   if (findKernel() === undefined) missing.push('a kernel in /boot with its /lib/modules')
@@ -36,10 +37,11 @@ export const findRequirements = (): Requirements => {
   const kernel = findKernel()
   const qemu = findProgram('qemu-system-x86_64')
   const busybox = findProgram('busybox')
-  if (kernel === undefined || qemu === undefined || busybox === undefined) {
+  const dash = findProgram('dash')
+  if (kernel === undefined || qemu === undefined || busybox === undefined || dash === undefined) {
     throw new Error(`guests need ${missing.join(', ')}`)
   }
-  return { kernel, qemu, busybox, qboot: existsSync(QBOOT) ? QBOOT : undefined }
+  return { kernel, qemu, busybox, dash, qboot: existsSync(QBOOT) ? QBOOT : undefined }
 }
 
 /**
