@@ -13,7 +13,8 @@ const overlaps = (a: number, aSize: number, b: number, bSize: number): boolean =
 export function checkRegion(region: MemoryRegion): void {
   if (region.size === 0) throw new RefusedError('VUS_REGION_EMPTY', describe(region))
   for (const start of [region.guestAddress, region.userAddress, region.mmapOffset]) {
-    if (start + region.size > U64_LIMIT) throw new RefusedError('VUS_REGION_OVERFLOW', describe(region))
+    // Not start + size: that would be rounded.
+    if (region.size > U64_LIMIT - start) throw new RefusedError('VUS_REGION_OVERFLOW', describe(region))
   }
 }
 
