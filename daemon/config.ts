@@ -33,7 +33,7 @@ export function resolveConfig(settings: Settings, host: Host = { cpus: available
   const iothreads = resolveIothreads([...shared, ...named.flatMap(workerIds).map((id) => ({ id }))], faults)
   const scope = {
     iothreadIds: iothreads.map(({ id }) => id),
-    sharedIothreadIds: shared.map(({ id }) => id),
+    sharedIothreadIds: [...new Set(shared.map(({ id }) => id))],
     luns,
     lunSettings,
   }
