@@ -3,6 +3,7 @@
  * that they cost the IOThreads nothing.
  */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { FAULT_CODES } from '../iothreads/faults.js'
 import { FIELD, OPERATION, OPERATION_NAMES, QUEUE_FIELD, type QueueStatistics } from '../iothreads/statistics.js'
 
 /** A request queue that has counters. */
@@ -24,6 +25,7 @@ export interface StatisticsSource {
 
 /** Kinds of faults told apart; a further one counts as `other`, so that no peer can make the label grow. */
 const MAX_FAULT_KINDS = 64
+const OTHER_FAULTS = 'other'
 const FAULT_KIND = /^[A-Z][A-Z0-9_]{0,63}$/
 
 /** Counters of a whole queue: name, help, field. */
@@ -31,17 +33,16 @@ const QUEUE_COUNTERS = [
   ['kicks', 'Wake-ups of the queue by the guest', QUEUE_FIELD.KICKS],
   ['calls', 'Interrupts sent to the guest', QUEUE_FIELD.CALLS],
   ['batches', 'Passes over the available ring that found requests', QUEUE_FIELD.BATCHES],
-  ['faults', 'Faults in the ring or in its requests', QUEUE_FIELD.FAULTS],
-  ['targetless_requests', 'Requests for targets that do not exist', QUEUE_FIELD.TARGETLESS],
+  ['targetless_requests', 'Requests to a target or logical unit that does not exist', QUEUE_FIELD.TARGETLESS],
 ] as const
 
 const PER_OPERATION = ['controller', 'queue', 'lun', 'op'] as const
 
 export class Metrics {
   readonly #registry = new Registry()
-  readonly #faults: Counter<'kind'>
   readonly #connections: Counter
-  readonly #faultKinds = new Set<string>()
+  /** Faults that the main thread saw, by kind. */
+  readonly #faults = new Map<string, number>()
 
   constructor(source: StatisticsSource, version: string) {
     const registers = [this.#registry]
@@ -57,12 +58,7 @@ export class Metrics {
       help: 'Front ends that have connected',
       registers,
     })
-    this.#faults = new Counter({
-      name: 'vhost_user_scsi_faults_total',
-      help: 'Faults of connections and rings, by code',
-      labelNames: ['kind'],
-      registers,
-    })
+    registerFaults(this.#registry, source, this.#faults)
     registerQueueInfo(this.#registry, source)
     registerQueueCounters(this.#registry, source)
     registerOperationCounters(this.#registry, source)
@@ -73,11 +69,11 @@ export class Metrics {
     this.#connections.inc()
   }
 
-  /** A connection or a ring has ended by a fault. @param code the error's stable code */
+  /** A connection or a ring of the main loop has a fault. @param code the error's stable code */
   countFault(code: string): void {
-    const known = this.#faultKinds.has(code) || (FAULT_KIND.test(code) && this.#faultKinds.size < MAX_FAULT_KINDS)
-    if (known) this.#faultKinds.add(code)
-    this.#faults.inc({ kind: known ? code : 'other' })
+    const known = this.#faults.has(code) || (FAULT_KIND.test(code) && this.#faults.size < MAX_FAULT_KINDS)
+    const kind = known ? code : OTHER_FAULTS
+    this.#faults.set(kind, (this.#faults.get(kind) ?? 0) + 1)
   }
 
   get contentType(): string {
@@ -88,6 +84,27 @@ export class Metrics {
   text(): Promise<string> {
     return this.#registry.metrics()
   }
+}
+
+/** Those that the main thread counted, and those of the request queues, which IOThreads count. */
+function registerFaults(registry: Registry, source: StatisticsSource, counted: ReadonlyMap<string, number>): void {
+  new Counter({
+    name: 'vhost_user_scsi_faults_total',
+    help: 'Faults of connections, rings and requests, by code',
+    labelNames: ['kind'],
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (const [kind, count] of counted) this.inc({ kind }, count)
+      const queues = [...source.queues()]
+      for (const kind of FAULT_CODES) {
+        this.inc(
+          { kind },
+          queues.reduce((sum, { statistics }) => sum + statistics.readFault(kind), 0),
+        )
+      }
+    },
+  })
 }
 
 function registerQueueInfo(registry: Registry, source: StatisticsSource): void {

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { Metrics, type QueueSource } from '../../daemon/metrics.js'
+import { FAULT_CODES } from '../../iothreads/faults.js'
 import { OPERATION, QUEUE_FIELD, QueueStatistics } from '../../iothreads/statistics.js'
 import { Metrics as Scrape } from '../support/prometheus.js'
 
@@ -45,10 +46,22 @@ t.test('fault kinds are bounded', async (t) => {
   metrics.countFault('made up "by a peer"\n')
   metrics.countFault('VUS_0')
   const result = await scrape(metrics)
-  t.equal(result.select(`${PREFIX}faults_total`).length, 65)
+  t.equal(result.select(`${PREFIX}faults_total`).length, 64 + 1 + FAULT_CODES.length)
   t.equal(result.sum(`${PREFIX}faults_total`, { kind: 'other' }), 437)
   t.equal(result.sum(`${PREFIX}faults_total`, { kind: 'VUS_0' }), 2)
   t.equal(result.sum(`${PREFIX}faults_total`), 502)
+})
+
+t.test('faults that IOThreads counted are added', async (t) => {
+  const queues = [queue(), queue({ queue: 1 })]
+  const metrics = new Metrics({ queues: () => queues }, '1')
+  const kind = FAULT_CODES[0]!
+  t.equal((await scrape(metrics)).select(`${PREFIX}faults_total`, { kind }).length, 1, 'there from the start')
+  for (const { statistics } of queues) statistics.addFault(kind)
+  metrics.countFault(kind)
+  const result = await scrape(metrics)
+  t.equal(result.sum(`${PREFIX}faults_total`, { kind }), 3)
+  t.equal(result.sum(`${PREFIX}faults_total`), 3)
 })
 
 t.test('request queues, as the shared counters stand at the scrape', async (t) => {
