@@ -22,17 +22,25 @@ const WINDOW_OVERLAP = 2 ** 20
 /** The longest range that `locate` can promise to find within one window. */
 export const MAX_LOCATE = WINDOW_OVERLAP
 
+/** Stands for a window that nothing was looked for in yet. */
+const CLOSED = new DataView(new ArrayBuffer(0))
+const NO_BYTES = new Uint8Array(0)
+
 /**
  * A guest's memory in one thread: translates guest physical addresses to host addresses (for the kernel and memcpy)
  * and to typed-array windows (for structures that this thread reads and writes itself).
+ *
+ * A window is opened when something is first looked for in it: that costs milliseconds (V8 collects garbage for each
+ * view of such a size), which a front end could otherwise multiply by announcing terabytes of sparse memory.
  *
  * Immutable: a new memory table is a new GuestMemory. Whoever replaces one drops it, and with it every view, before the
  * region is unmapped. Lookups return plain Numbers and fields, and allocate nothing.
  */
 export class GuestMemory {
   readonly regions: readonly MappedRegion[]
-  readonly views: DataView[] = []
-  readonly bytes: Uint8Array[] = []
+  /** By window; `locate` has opened the one that it found. */
+  readonly views: DataView[]
+  readonly bytes: Uint8Array[]
   /** The window that the last successful `locate` found, and the offset in it. */
   window = 0
   offset = 0
@@ -41,6 +49,7 @@ export class GuestMemory {
   readonly #ends: Float64Array
   readonly #hosts: Float64Array
   readonly #firstWindow: Int32Array
+  readonly #open: Uint8Array
   /** The largest region is tried first: it is nearly always the one. */
   readonly #largest: number
 
@@ -53,20 +62,28 @@ export class GuestMemory {
     this.#hosts = new Float64Array(count)
     this.#firstWindow = new Int32Array(count)
     let largest = 0
+    let windows = 0
     this.regions.forEach((region, i) => {
       this.#starts[i] = region.guestAddress
       this.#ends[i] = region.guestAddress + region.size
       this.#hosts[i] = region.hostAddress
-      this.#firstWindow[i] = this.views.length
+      this.#firstWindow[i] = windows
       if (region.size > this.regions[largest]!.size) largest = i
-      for (let start = 0; start < region.size; start += WINDOW_STRIDE) {
-        const length = Math.min(region.size - start, WINDOW_STRIDE + WINDOW_OVERLAP)
-        const buffer = viewMemory(region.hostAddress + start, length)
-        this.views.push(new DataView(buffer))
-        this.bytes.push(new Uint8Array(buffer))
-      }
+      windows += Math.ceil(region.size / WINDOW_STRIDE)
     })
     this.#largest = largest
+    this.views = new Array(windows).fill(CLOSED)
+    this.bytes = new Array(windows).fill(NO_BYTES)
+    this.#open = new Uint8Array(windows)
+  }
+
+  #openWindow(window: number, region: number): void {
+    const { hostAddress, size } = this.regions[region]!
+    const start = (window - this.#firstWindow[region]!) * WINDOW_STRIDE
+    const buffer = viewMemory(hostAddress + start, Math.min(size - start, WINDOW_STRIDE + WINDOW_OVERLAP))
+    this.views[window] = new DataView(buffer)
+    this.bytes[window] = new Uint8Array(buffer)
+    this.#open[window] = 1
   }
 
   /** The index of the region that holds the guest address, or -1. */
@@ -107,14 +124,16 @@ export class GuestMemory {
     const region = this.#find(address)
     if (region < 0 || address + length > this.#ends[region]!) return false
     const relative = address - this.#starts[region]!
+    let window = this.#firstWindow[region]!
     if (relative < WINDOW_STRIDE) {
-      this.window = this.#firstWindow[region]!
       this.offset = relative
     } else {
-      const window = Math.floor(relative / WINDOW_STRIDE)
-      this.window = this.#firstWindow[region]! + window
-      this.offset = relative - window * WINDOW_STRIDE
+      const nth = Math.floor(relative / WINDOW_STRIDE)
+      window += nth
+      this.offset = relative - nth * WINDOW_STRIDE
     }
+    this.window = window
+    if (this.#open[window] === 0) this.#openWindow(window, region)
     return true
   }
 
