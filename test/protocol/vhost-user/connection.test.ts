@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { close, createEventfd, socketPair } from 'memfd-mmap'
 import t, { type Test } from 'tap'
 import { Connection, type Direction, MAX_REQUEST_PAYLOAD } from 'vhost-user-protocol-ts'
-import { frame, leakless, soon } from '../../support/vhost-user/harness.js'
+import { frame } from '../../support/vhost-user/frame.js'
+import { leakless, soon } from '../../support/vhost-user/harness.js'
 import { Collector, put, take, turn } from '../../support/vhost-user/wire.js'
 
 /** A connection, what it delivers, and the peer's end. */

@@ -2,7 +2,8 @@ import { close, createEventfd, socketPair } from 'memfd-mmap'
 import t from 'tap'
 import { Connection, decodeHeader, HEADER } from 'vhost-user-protocol-ts'
 import { eventually } from '../../support/deadline.js'
-import { frame, leakless, soon } from '../../support/vhost-user/harness.js'
+import { frame } from '../../support/vhost-user/frame.js'
+import { leakless, soon } from '../../support/vhost-user/harness.js'
 import { Collector, put, take, turn } from '../../support/vhost-user/wire.js'
 
 const open = (direction: 'requests' | 'replies' = 'replies') => {

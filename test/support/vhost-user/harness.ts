@@ -2,11 +2,9 @@ import { close, createEventfd, createMemfd, drainEventfd, socketPair } from 'mem
 import type { Test } from 'tap'
 import {
   BackendSession,
-  encodeHeader,
   FrontEnd,
   type FrontEndOptions,
   type FrontEndRing,
-  HEADER,
   type MemoryRegion,
   type ReportLevel,
   type SessionEnd,
@@ -50,8 +48,9 @@ export class Harness {
   readonly session: BackendSession
   readonly frontEnd: FrontEnd
 
-  constructor(device = new RecordingDevice(), options: FrontEndOptions = {}) {
-    const [here, there] = socketPair()
+  /** @param sockets the session's and the front end's */
+  constructor(device = new RecordingDevice(), options: FrontEndOptions = {}, sockets = socketPair()) {
+    const [here, there] = sockets
     this.device = device
     this.session = new BackendSession(here, device, { report: this.reports })
     this.frontEnd = new FrontEnd(there, options)
@@ -90,19 +89,6 @@ export const leakless = (t: Test, name: string, run: (t: Test) => Promise<void>)
     await run(t)
     t.same([...openFiles(process.pid).values()].sort(), before, 'no descriptor is left open')
   })
-}
-
-/** A message's bytes. */
-export const frame = (
-  request: number,
-  flags: number,
-  payload = new Uint8Array(0),
-  size = payload.length,
-): Uint8Array => {
-  const bytes = new Uint8Array(HEADER.LENGTH + payload.length)
-  encodeHeader(new DataView(bytes.buffer), 0, request, flags, size)
-  bytes.set(payload, HEADER.LENGTH)
-  return bytes
 }
 
 export const MEMORY_SIZE = 1 << 20
