@@ -45,7 +45,8 @@ export class Nexus {
     task.direction = command.direction
     const flags = Atomics.load(this.#words, 0) | this.#ownFlags
     task.descriptorSense = (flags & FLAG.DESCRIPTOR_SENSE) !== 0
-    if (((flags & UNUSUAL) | Atomics.load(this.attention, 0)) !== 0 && !this.#admit(task, command, flags)) return
+    // A plain load of the attention word: it is read whole, and take() settles who reports what is in it.
+    if (((flags & UNUSUAL) | this.attention[0]!) !== 0 && !this.#admit(task, command, flags)) return
     if (command.hasRefusedBits(task.cdb)) command.refuse(task)
     else command.handler(task, this, flags)
     task.limit()

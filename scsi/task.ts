@@ -155,6 +155,17 @@ export class Task {
     this.program = null
   }
 
+  /**
+   * Whether the parameter list of `length` bytes is there; if not the task ends: as an overrun if the initiator's buffer
+   * is too short, and as our own failure if it was not gathered.
+   */
+  takesParameters(length: number): boolean {
+    this.transferLength = length
+    if (this.parameterLength >= length) return true
+    if (this.dataOutLength >= length) this.fail(SENSE.INTERNAL_TARGET_FAILURE)
+    return false
+  }
+
   /** Ends the command with CHECK CONDITION. */
   fail(sense: SenseCode): void {
     this.#check(sense, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, true)

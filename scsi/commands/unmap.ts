@@ -14,8 +14,7 @@ const DESCRIPTOR = { LBA: 0, BLOCKS: 8, SIZE: 16 } as const
 /** UNMAP (SBC-3 5.28): nothing is unmapped unless all of the list is right. */
 export function unmap(task: Task, nexus: Nexus): void {
   const length = task.cdb.getUint16(CDB.PARAMETER_LIST_LENGTH)
-  task.transferLength = length
-  if (length === 0 || task.parameterLength < length) return
+  if (!task.takesParameters(length) || length === 0) return
   const list = new DataView(task.parameters.buffer, task.parameters.byteOffset, length)
   if (length < LIST.SIZE) {
     task.fail(SENSE.PARAMETER_LIST_LENGTH_ERROR)

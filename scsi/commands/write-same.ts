@@ -37,8 +37,7 @@ function writeSame(task: Task, nexus: Nexus, flags: number, noData: boolean, blo
   }
   task.fua = (flags & FLAG.WRITE_CACHE) === 0
   if (!noData) {
-    task.transferLength = unit.blockSize
-    if (task.parameterLength < unit.blockSize) return
+    if (!task.takesParameters(unit.blockSize)) return
     if (!isZero(task.parameters, unit.blockSize)) {
       task.patternLength = unit.blockSize
       task.action = ACTION.WRITE_PATTERN

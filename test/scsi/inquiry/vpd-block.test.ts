@@ -1,0 +1,27 @@
+import t from 'tap'
+import { blockDeviceCharacteristics, blockLimits, logicalBlockProvisioning } from '../../../scsi/inquiry/vpd-block.js'
+import { CONFIG } from '../support/fixture.js'
+import { hex, normal } from '../support/hex.js'
+
+t.test('Block Limits of a thin provisioned disk', async (t) => {
+  t.equal(
+    hex(blockLimits(CONFIG)),
+    normal('01 00 00 08 00*4 00*4 00*4 00 10 00 00 00 00 01 00 00 00 00 08 80 00 00 00 00 00 00 00 00 10 00 00 00*20'),
+  )
+  const large = { ...CONFIG, blockSize: 4096, physicalBlockSize: 4096, discardGranularity: 65536 }
+  t.match(hex(blockLimits(large)), /^01 00 00 01 /)
+  t.equal(hex(blockLimits(large).subarray(24, 28)), '00 00 00 10')
+})
+
+t.test('Block Limits without UNMAP', async (t) => {
+  t.equal(hex(blockLimits({ ...CONFIG, discard: false })), normal('01 00 00 08 00*28 00 00 00 00 00 10 00 00 00*20'))
+})
+
+t.test('Block Device Characteristics', async (t) => {
+  t.equal(hex(blockDeviceCharacteristics(CONFIG)), normal('00 01 00*58'))
+  t.equal(hex(blockDeviceCharacteristics({ ...CONFIG, rotationRate: 7200 })), normal('1c 20 00*58'))
+})
+
+t.test('Logical Block Provisioning', async (t) => {
+  t.equal(hex(logicalBlockProvisioning()), normal('00 e4 02 00'))
+})
