@@ -7,8 +7,12 @@ if (process.argv.includes('--print-capabilities')) {
   process.stdout.write('{"type":"scsi"}\n')
 } else {
   try {
-    const [{ run }, { startDaemon }] = await Promise.all([import('./run.js'), import('./daemon.js')])
-    await run(process.argv.slice(2), process.env, startDaemon)
+    const { run } = await import('./run.js')
+    // What serves is loaded once it is known that there is something to serve.
+    await run(process.argv.slice(2), process.env, async (config, log) => {
+      const { startDaemon } = await import('./daemon.js')
+      return startDaemon(config, log)
+    })
   } catch (error) {
     // What cannot even be loaded: a dependency is missing, or has no binary for this machine.
     process.stderr.write(`vhost-user-scsid: ${error instanceof Error ? error.message.split('\n', 1)[0] : error}\n`)

@@ -136,21 +136,21 @@ function resolveQueues(
  * the others take the lowest free LUN of their target.
  */
 function resolvePlaces(controller: NamedController, scope: Scope, report: Report): LunPlace[] {
-  const all = new Set(scope.lunSettings.map(({ id }) => id))
-  const entries: readonly LunPlaceSettings[] = controller.luns ?? [...all].map((id) => ({ id }))
+  const settingsOf = new Map(scope.lunSettings.map((lun) => [lun.id, lun]))
+  const configOf = new Map(scope.luns.map((lun) => [lun.id, lun]))
+  const entries: readonly LunPlaceSettings[] = controller.luns ?? [...settingsOf.keys()].map((id) => ({ id }))
   const members = entries.flatMap((entry) => {
-    const settings = scope.lunSettings.find(({ id }) => id === entry.id)
+    const settings = settingsOf.get(entry.id)
     if (settings === undefined) {
       report(`LUN "${entry.id}" does not exist`)
       return []
     }
-    const config = scope.luns.find(({ id }) => id === entry.id)
     return [
       {
         id: entry.id,
         target: entry.target ?? settings.target ?? 0,
         lun: entry.lun ?? settings.lun,
-        readOnly: (entry['read-only'] ?? false) || (config?.readOnly ?? false),
+        readOnly: (entry['read-only'] ?? false) || (configOf.get(entry.id)?.readOnly ?? false),
       },
     ]
   })

@@ -13,6 +13,9 @@ import { tempDir } from '../support/temp-dir.js'
 const MAIN = fileURLToPath(new URL('../../daemon/main.js', import.meta.url))
 const LIMIT_MS = 30_000
 
+// Many processes, one after another.
+t.setTimeout(240_000)
+
 function start(t: Teardown, ...args: string[]): Child {
   return new Child(t, 'vhost-user-scsid', process.execPath, [MAIN, ...args])
 }
@@ -52,17 +55,13 @@ t.test('what cannot be served: one line on stderr, exit status 2', async (t) => 
     ['FIFO', [socket, `--lun=path=${at('fifo')}`], /\/fifo: is a FIFO, expected a regular file$/],
     ['odd size', [socket, `--lun=path=${at('odd.img')}`], /its size 1000 is not a multiple of the block size 512$/],
     ['unknown key', [socket, `--lun=path=${at('disk.img')},colour=red`], /unknown key "colour", expected one of id, /],
-    ['key given twice', [socket, '--lun=size=1G,size=2G'], /key "size" is given twice$/],
-    ['bad value', [socket, '--lun=driver=null,size=big'], /size: expected a size in bytes .*, got "big"$/],
     ['unsupported value', [socket, '--lun=driver=null,werror=stop'], /werror=stop is not supported by this version$/],
-    ['unsupported key', [socket, '--lun=driver=null,iops-total=5'], /iops-total is not supported by this version$/],
     [
       'target:lun twice',
       [socket, '--lun=driver=null,id=a,target=1,lun=2', '--lun=driver=null,id=b,target=1,lun=2'],
       /target 1 lun 2 is given to both LUN "a" and LUN "b"$/,
     ],
     ['LUN id twice', [socket, '--lun=driver=null,id=a', '--lun=driver=null,id=a'], /LUN id "a" is used twice$/],
-    ['IOThread id twice', [socket, '--iothread=id=a', '--iothread=id=a'], /IOThread id "a" is used twice$/],
     ['mapping: no JSON', mapping('[{'), /iothread-vq-mapping is not JSON: /],
     ['mapping: no such IOThread', mapping('[{"iothread":"x"}]'), /IOThread "x" object does not exist$/],
     [
@@ -70,25 +69,16 @@ t.test('what cannot be served: one line on stderr, exit status 2', async (t) => 
       mapping('[{"iothread":"io0","vqs":[0]}]'),
       /missing vq 1 IOThread assignment in iothread-vq-mapping$/,
     ],
-    [
-      'mapping: control queue',
-      mapping('[{"iothread":"io0","vqs":["ctrl",0,1]}]'),
-      /the control and the event queue always run on the main loop/,
-    ],
     ['socket path too long', [`--socket-path=${long}`], /the socket path has \d+ bytes, the limit is 107$/],
     ['socket in use', [`--socket-path=${at('live')}`], /\/live: the socket is in use by a live process$/],
     ['no socket', [`--socket-path=${at('disk.img')}`], /\/disk\.img: exists and is not a socket$/],
-    ['no directory', [`--socket-path=${at('no/s')}`], /\/no\/s: cannot listen there: no such file or directory$/],
     ['descriptor that is not open', ['--fd=999'], /--fd=999: expected an open Unix stream socket$/],
-    ['path and descriptor', [socket, '--fd=3'], /--socket-path and --fd cannot be given at the same time$/],
     ['unknown option', ['--bogus'], /Unknown argument: bogus; see --help$/],
-    ['metrics address', [socket, '--metrics-listen=x'], /--metrics-listen: expected HOST:PORT/],
     [
       'metrics port',
       [socket, '--metrics-listen=192.0.2.1:1'],
       /metrics: cannot listen on 192\.0\.2\.1:1: no such address/,
     ],
-    ['config file', [`--config=${at('none.json')}`], /\/none\.json: no such file or directory$/],
   ]
   for (const [what, args, line] of cases) {
     const { code, stdout, stderr } = await finish(t, ...args)

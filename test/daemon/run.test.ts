@@ -4,7 +4,10 @@ import type { Teardown } from '../support/teardown.js'
 
 const RUN = new URL('../../daemon/run.js', import.meta.url).href
 const ERRORS = new URL('../../daemon/errors.js', import.meta.url).href
-const LIMIT_MS = 20_000
+const LIMIT_MS = 30_000
+
+// Many processes, one after another.
+t.setTimeout(240_000)
 
 /**
  * A process that runs the daemon's shell around a made-up core. `start` is the body of startDaemon(config, log), in which `never` is a
