@@ -53,16 +53,16 @@ function* segments(
   from: number,
   length: number,
 ): Generator<{ address: number; at: number; length: number }> {
-  const words = table.words
-  let word = request.iovWord + 4 * (out ? 0 : request.outSegments)
+  const all = table.segments
+  let place = request.firstSegment + 2 * (out ? 0 : request.outSegments)
   let start = 0
-  for (let i = 0; i < (out ? request.outSegments : request.inSegments) && start < from + length; i++, word += 4) {
-    const size = words[word + 2]!
+  for (let i = 0; i < (out ? request.outSegments : request.inSegments) && start < from + length; i++, place += 2) {
+    const size = all[place + 1]!
     const first = Math.max(start, from)
     const end = Math.min(start + size, from + length)
     if (end > first)
       yield {
-        address: words[word]! + words[word + 1]! * 2 ** 32 + first - start,
+        address: all[place]! + first - start,
         at: first - from,
         length: end - first,
       }

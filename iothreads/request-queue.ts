@@ -195,14 +195,14 @@ export class RequestQueue {
   /** Copies the parameter list of a command to private memory: what SCSI checks cannot change afterwards. */
   #gather(request: Request, length: number): void {
     const parameters = this.#parameters
-    const words = this.table.words
-    let word = request.iovWord
+    const segments = this.table.segments
+    let at = request.firstSegment
     let done = 0
     while (done < length) {
-      const part = Math.min(words[word + 2]!, length - done)
-      this.#memory.copyFromHost(words[word]! + words[word + 1]! * 2 ** 32, parameters, done, part)
+      const part = Math.min(segments[at + 1]!, length - done)
+      this.#memory.copyFromHost(segments[at]!, parameters, done, part)
       done += part
-      word += 4
+      at += 2
     }
     request.task.parameters = parameters
     request.task.parameterLength = length
@@ -318,14 +318,14 @@ export class RequestQueue {
   /** Copies the data-in of an immediate command to the guest's buffers. */
   #giveData(request: Request): void {
     const { dataIn, dataInCount } = request.task
-    const words = this.table.words
-    let word = request.iovWord + 4 * request.outSegments
+    const segments = this.table.segments
+    let at = request.firstSegment + 2 * request.outSegments
     let done = 0
     while (done < dataInCount) {
-      const part = Math.min(words[word + 2]!, dataInCount - done)
-      this.#memory.copyToHost(words[word]! + words[word + 1]! * 2 ** 32, dataIn, done, part)
+      const part = Math.min(segments[at + 1]!, dataInCount - done)
+      this.#memory.copyToHost(segments[at]!, dataIn, done, part)
       done += part
-      word += 4
+      at += 2
     }
   }
 

@@ -1,4 +1,5 @@
 import {
+  CDB_SIZE,
   CHAIN,
   CMD_REQUEST,
   CMD_RESPONSE,
@@ -37,6 +38,14 @@ export const READ_FAULTS: Record<number, string> = {
 /** Bytes of data that one request may move; more than any limit that is advertised. Keeps all lengths small integers. */
 const MAX_DATA = 2 ** 30
 
+/** Opcode of CDBs longer than 16 bytes. */
+const VARIABLE_LENGTH = 0x7f
+
+// A module's own constants are folded by the optimising compiler, another's members are not.
+const { LUN, TAG, CDB, SIZE: REQUEST_SIZE } = CMD_REQUEST
+const { SIZE: RESPONSE_SIZE } = CMD_RESPONSE
+const { DESCRIPTOR } = CHAIN
+
 /** Decoded `lun` of a request whose LUN field has no meaning here. */
 export const TARGET_NONE = -1
 
@@ -48,15 +57,15 @@ export const TARGET_NONE = -1
 export class RequestReader {
   readonly #chain: DescriptorChain
   readonly #memory: GuestMemory
-  readonly #words: Uint32Array
+  readonly #segments: Float64Array
   /** Gathers a header that comes in pieces. */
-  readonly #pieces = new Uint8Array(CMD_REQUEST.SIZE)
+  readonly #pieces = new Uint8Array(REQUEST_SIZE)
   readonly #piecesView = new DataView(this.#pieces.buffer)
 
   constructor(memory: GuestMemory, queue: SplitVirtqueue, table: RequestTable, indirectAllowed: boolean) {
     this.#memory = memory
     this.#chain = new DescriptorChain(memory, queue.desc, queue.size, indirectAllowed)
-    this.#words = table.words
+    this.#segments = table.segments
   }
 
   /**
@@ -78,17 +87,17 @@ export class RequestReader {
     let fault: number = READ.OK
     chain.start(head)
     let step = chain.next()
-    while (step === CHAIN.DESCRIPTOR) {
+    while (step === DESCRIPTOR) {
       let address = chain.address
       let length = chain.length
       if (!chain.writable) {
-        if (header < CMD_REQUEST.SIZE) {
-          const part = Math.min(length, CMD_REQUEST.SIZE - header)
-          if (part === CMD_REQUEST.SIZE && memory.locate(address, part)) {
+        if (header < REQUEST_SIZE) {
+          const part = Math.min(length, REQUEST_SIZE - header)
+          if (part === REQUEST_SIZE && memory.locate(address, part)) {
             this.#decode(request, memory.views[memory.window]!, memory.offset)
           } else if (!memory.read(address, this.#pieces, header, part)) {
             fault ||= READ.HEADER_ADDRESS
-          } else if (header + part === CMD_REQUEST.SIZE) {
+          } else if (header + part === REQUEST_SIZE) {
             this.#decode(request, this.#piecesView, 0)
           }
           header += part
@@ -97,9 +106,9 @@ export class RequestReader {
         }
         if (length > 0) fault ||= this.#addData(request, address, length, false)
       } else {
-        if (response < CMD_RESPONSE.SIZE) {
-          const part = Math.min(length, CMD_RESPONSE.SIZE - response)
-          if (part === CMD_RESPONSE.SIZE && memory.locate(address, part)) {
+        if (response < RESPONSE_SIZE) {
+          const part = Math.min(length, RESPONSE_SIZE - response)
+          if (part === RESPONSE_SIZE && memory.locate(address, part)) {
             request.responseWindow = memory.window
             request.responseOffset = memory.offset
           } else {
@@ -115,20 +124,27 @@ export class RequestReader {
     }
     if (step < 0) return step
     if (fault !== READ.OK) return fault
-    if (header < CMD_REQUEST.SIZE) return READ.HEADER_SHORT
-    return response < CMD_RESPONSE.SIZE ? READ.RESPONSE_SHORT : READ.OK
+    if (header < REQUEST_SIZE) return READ.HEADER_SHORT
+    return response < RESPONSE_SIZE ? READ.RESPONSE_SHORT : READ.OK
   }
 
   #decode(request: Request, view: DataView, at: number): void {
-    const address = view.getUint32(at + CMD_REQUEST.LUN, true)
+    const address = view.getUint32(at + LUN, true)
     const lun = decodeLun(address & 0xff, (address >>> 8) & 0xff, (address >>> 16) & 0xff, address >>> 24)
     request.lun = lun
     request.target = lun === WLUN_REPORT_LUNS || lun < 0 ? TARGET_NONE : (address >>> 8) & 0xff
-    request.tagLow = view.getInt32(at + CMD_REQUEST.TAG, true)
-    request.tagHigh = view.getInt32(at + CMD_REQUEST.TAG + 4, true)
+    request.tagLow = view.getInt32(at + TAG, true)
+    request.tagHigh = view.getInt32(at + TAG + 4, true)
     const cdb = request.task.cdb
-    const from = at + CMD_REQUEST.CDB
-    for (let i = 0; i < 32; i += 4) cdb.setUint32(i, view.getUint32(from + i))
+    const from = at + CDB
+    cdb.setInt32(0, view.getInt32(from, true), true)
+    cdb.setInt32(4, view.getInt32(from + 4, true), true)
+    cdb.setInt32(8, view.getInt32(from + 8, true), true)
+    cdb.setInt32(12, view.getInt32(from + 12, true), true)
+    // Only commands of variable length reach beyond 16 bytes (SPC-4 4.2.2).
+    if (cdb.getUint8(0) === VARIABLE_LENGTH) {
+      for (let i = 16; i < CDB_SIZE; i += 4) cdb.setInt32(i, view.getInt32(from + i, true), true)
+    }
   }
 
   #addData(request: Request, address: number, length: number, writable: boolean): number {
@@ -147,12 +163,9 @@ export class RequestReader {
       }
       const segment = request.outSegments + request.inSegments
       if (segment === MAX_SEGMENTS) return READ.TOO_MANY_SEGMENTS
-      const words = this.#words
-      const at = request.iovWord + 4 * segment
-      words[at] = host
-      words[at + 1] = host / 2 ** 32
-      words[at + 2] = part
-      words[at + 3] = 0
+      const at = request.firstSegment + 2 * segment
+      this.#segments[at] = host
+      this.#segments[at + 1] = part
       if (writable) request.inSegments++
       else request.outSegments++
       address += part
@@ -165,7 +178,7 @@ export class RequestReader {
     while (length > 0) {
       const part = Math.min(length, this.#memory.contiguous(address))
       if (part === 0) return READ.RESPONSE_ADDRESS
-      request.scatter ??= new Float64Array(2 * CMD_RESPONSE.SIZE)
+      request.scatter ??= new Float64Array(2 * RESPONSE_SIZE)
       request.scatter[2 * request.scatterCount] = address
       request.scatter[2 * request.scatterCount + 1] = part
       request.scatterCount++

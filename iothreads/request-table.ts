@@ -7,23 +7,25 @@ export const MAX_SEGMENTS = 1024
 /** Requests of one queue that are worked on at once, whatever the size of the ring. */
 const MAX_REQUESTS = 1024
 
-/** Bytes of struct iovec: a 64-bit address, a 64-bit length. */
-const IOVEC = 16
-/** A cache line more than 1,024 iovecs, so that the first ones of all requests do not fall into one set of the cache. */
-const STRIDE = MAX_SEGMENTS * IOVEC + 64
+/** Bytes of a segment, and of struct iovec: a 64-bit address, a 64-bit length. */
+const SEGMENT = 16
+/** A cache line more than 1,024 segments, so that the first ones of all requests do not fall into one set of the cache. */
+const STRIDE = MAX_SEGMENTS * SEGMENT + 64
 
 /** The low bits of a request's id are its slot; the high ones name the queue in its IOThread. */
 export const SLOT_BITS = 16
 export const SLOT_MASK = (1 << SLOT_BITS) - 1
 
 /**
- * The preallocated requests of one queue. Their iovecs lie in untouched zero pages until a request needs them, so a
+ * The preallocated requests of one queue. Their segments lie in untouched zero pages until a request needs them, so a
  * table costs what its longest requests used, not what they may use.
  */
 export class RequestTable {
   readonly requests: Request[]
-  /** All requests' iovecs: four words each (address low, high, length low, high). */
-  readonly words: Uint32Array
+  /** All requests' data segments, two numbers each: host address and bytes. */
+  readonly segments: Float64Array
+  /** All requests' struct iovecs, four words each, filled only for I/O that takes several. */
+  readonly iovecs: Uint32Array
   readonly #memory: Mapping
   readonly #free: Int32Array
   #freeCount: number
@@ -31,8 +33,9 @@ export class RequestTable {
   /** @param queueSlot the queue's number in its IOThread @param size the ring's size */
   constructor(queueSlot: number, size: number) {
     const count = Math.min(size, MAX_REQUESTS)
-    this.#memory = Mapping.anonymous(count * STRIDE)
-    this.words = new Uint32Array(this.#memory.view())
+    this.#memory = Mapping.anonymous(2 * count * STRIDE)
+    this.segments = new Float64Array(this.#memory.view(0, count * STRIDE))
+    this.iovecs = new Uint32Array(this.#memory.view(count * STRIDE))
     const cdbs = new ArrayBuffer(count * 32)
     this.requests = []
     this.#free = new Int32Array(count)
@@ -40,7 +43,7 @@ export class RequestTable {
     for (let slot = 0; slot < count; slot++) {
       const at = slot * STRIDE
       const id = (queueSlot << SLOT_BITS) | slot
-      this.requests.push(new Request(id, slot, cdbs, at / 4, this.#memory.address + at))
+      this.requests.push(new Request(id, slot, cdbs, at / 8, at / 4, this.#memory.address + count * STRIDE + at))
       this.#free[count - 1 - slot] = slot
     }
   }
@@ -66,7 +69,7 @@ export class RequestTable {
     this.#free[this.#freeCount++] = request.slot
   }
 
-  /** Releases the iovec memory. No request is busy. */
+  /** Releases the segments' memory. No request is busy. */
   release(): void {
     this.#memory.unmap()
   }

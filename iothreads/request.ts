@@ -20,9 +20,11 @@ export class Request {
   /** Position in its table. */
   readonly slot: number
   readonly task: Task
-  /** First word of this request's iovecs in the table's words, and their host address. */
-  readonly iovWord: number
-  readonly iovAddress: number
+  /** Index of this request's first data segment in the table's `segments`. */
+  readonly firstSegment: number
+  /** Index of its first word in the table's `iovecs`, and the host address of that. */
+  readonly firstIovec: number
+  readonly iovecAddress: number
 
   head = 0
   active = false
@@ -31,7 +33,7 @@ export class Request {
   tagHigh = 0
   target = 0
   lun = 0
-  /** Data segments in iovec form: data-out ones first, then data-in ones. */
+  /** Data segments: data-out ones first, then data-in ones. */
   outSegments = 0
   inSegments = 0
   outLength = 0
@@ -51,11 +53,19 @@ export class Request {
   /** A block operation that takes several I/Os (see composite.ts). */
   steps: Steps | null = null
 
-  constructor(id: number, slot: number, cdb: ArrayBuffer, iovWord: number, iovAddress: number) {
+  constructor(
+    id: number,
+    slot: number,
+    cdb: ArrayBuffer,
+    firstSegment: number,
+    firstIovec: number,
+    iovecAddress: number,
+  ) {
     this.id = id
     this.slot = slot
     this.task = new Task(cdb, slot * 32)
-    this.iovWord = iovWord
-    this.iovAddress = iovAddress
+    this.firstSegment = firstSegment
+    this.firstIovec = firstIovec
+    this.iovecAddress = iovecAddress
   }
 }

@@ -4,7 +4,6 @@ import { Uring } from './uring.js'
 import { IORING_CQE_F_MORE, IORING_FSYNC_DATASYNC, IORING_OP, IORING_POLL_ADD_MULTI, SQE } from './uring-layout.js'
 
 const POLLIN = 1
-const ECANCELED = 125
 
 /** The high half of user_data: what the completion belongs to. The low half is the request's id or the watch's token. */
 const KIND = { REQUEST: 0, WATCH: 1, IGNORED: 2 } as const
@@ -49,11 +48,8 @@ export class UringEngine implements EventEngine, BlockIo {
 
   unwatch(_fd: number, token: number): void {
     this.#watches[token] = -1
-    if (!this.#armed[token]) return
-    const at = this.#prepare(IORING_OP.POLL_REMOVE, -1, 0, KIND.IGNORED)
-    const sqes = this.#ring.sqes
-    sqes[at + SQE.ADDR] = token
-    sqes[at + SQE.ADDR + 1] = KIND.WATCH
+    // Not POLL_REMOVE: that leaves a poll armed (EALREADY) whose descriptor has just become readable.
+    if (this.#armed[token]) this.#prepareCancel(token, KIND.WATCH)
   }
 
   unwatched(token: number): boolean {
@@ -61,10 +57,14 @@ export class UringEngine implements EventEngine, BlockIo {
   }
 
   cancel(id: number): void {
+    this.#prepareCancel(id, KIND.REQUEST)
+  }
+
+  #prepareCancel(id: number, kind: number): void {
     const at = this.#prepare(IORING_OP.ASYNC_CANCEL, -1, 0, KIND.IGNORED)
     const sqes = this.#ring.sqes
     sqes[at + SQE.ADDR] = id
-    sqes[at + SQE.ADDR + 1] = KIND.REQUEST
+    sqes[at + SQE.ADDR + 1] = kind
   }
 
   #prepare(opcode: number, fd: number, id: number, kind: number): number {
@@ -159,9 +159,10 @@ export class UringEngine implements EventEngine, BlockIo {
     const live = this.#watches[token]! >= 0
     if ((flags & IORING_CQE_F_MORE) === 0) {
       this.#armed[token] = false
-      if (live && result !== -ECANCELED) this.#arm(token)
+      // A descriptor that cannot be watched is not tried again and again.
+      if (live && result >= 0) this.#arm(token)
     }
-    if (live) this.#handler.readable(token)
+    if (live && result >= 0) this.#handler.readable(token)
   }
 
   wait(nanoseconds: number): void {

@@ -20,7 +20,6 @@ export const IORING_OP = {
   WRITEV: 2,
   FSYNC: 3,
   POLL_ADD: 6,
-  POLL_REMOVE: 7,
   ASYNC_CANCEL: 14,
   FALLOCATE: 17,
   READ: 22,

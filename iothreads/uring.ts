@@ -15,6 +15,7 @@ import {
 
 const EINVAL = 22
 const EINTR = 4
+const EAGAIN = 11
 
 /**
  * One io_uring: its two rings mapped and read through typed arrays. Names follow liburing. To be created, entered and
@@ -101,15 +102,28 @@ export class Uring {
         close(fd)
         throw new SystemError('io_uring_setup', EINVAL)
       }
-      return new Uring(fd, params)
+      try {
+        return new Uring(fd, params)
+      } catch (error) {
+        close(fd)
+        throw error
+      }
     } finally {
       memory.unmap()
     }
   }
 
-  /** The first word, in `sqes`, of a cleared submission queue entry; submits what is queued when the ring is full. */
+  /**
+   * The first word, in `sqes`, of a cleared submission queue entry; submits what is queued when the ring is full.
+   *
+   * @throws SystemError where the kernel takes nothing: an entry that it has not seen must not be overwritten
+   */
   getSqe(): number {
-    if (((this.#tail - Atomics.load(this.#words, this.#sqHead)) | 0) >= this.#sqEntries) this.submit()
+    while (((this.#tail - Atomics.load(this.#words, this.#sqHead)) | 0) >= this.#sqEntries) {
+      const result = this.submit()
+      // EAGAIN: no memory for the requests just now.
+      if (result < 0 && result !== -EAGAIN) throw new SystemError('io_uring_enter', result)
+    }
     const at = (this.#tail & this.#sqMask) * SQE.WORDS
     this.#tail = (this.#tail + 1) | 0
     const sqes = this.sqes
@@ -127,7 +141,10 @@ export class Uring {
     return this.#enter(0, IORING_ENTER.GETEVENTS, 0, 0)
   }
 
-  /** Submits what is queued and waits for a completion, at most `nanoseconds`. Returns 0 or -errno (ETIME: none came). */
+  /**
+   * Submits what is queued and waits for a completion, at most `nanoseconds`. Returns 0 or -errno (ETIME: nothing was
+   * queued, and none came).
+   */
   submitAndWait(nanoseconds: number): number {
     const seconds = Math.floor(nanoseconds / 1e9)
     this.#timespecWords[0] = seconds

@@ -24,17 +24,14 @@ export class FileDriver implements Driver {
     sync: boolean,
   ): number {
     const flags = write && sync ? RWF_DSYNC : 0
-    const first = write ? 0 : request.outSegments
-    const count = write ? request.outSegments : request.inSegments
-    const words = table.words
-    const at = request.iovWord + 4 * first
-    // The last data buffer may be longer than the transfer: a single one is cut here, a vector by `trim`.
-    if (words[at + 2]! >= length) {
-      const address = words[at]! + words[at + 1]! * 2 ** 32
-      return this.#io.transfer(request.id, write, this.#fd, address, length, offset, flags)
+    const segments = table.segments
+    const at = request.firstSegment + (write ? 0 : 2 * request.outSegments)
+    // The data buffers may hold more than is to be moved.
+    if (segments[at + 1]! >= length) {
+      return this.#io.transfer(request.id, write, this.#fd, segments[at]!, length, offset, flags)
     }
-    const used = trim(words, at, count, length)
-    return this.#io.transferVector(request.id, write, this.#fd, request.iovAddress + 16 * first, used, offset, flags)
+    const count = fillIovecs(segments, at, table.iovecs, request.firstIovec, length)
+    return this.#io.transferVector(request.id, write, this.#fd, request.iovecAddress, count, offset, flags)
   }
 
   buffer(request: Request, write: boolean, address: number, offset: number, length: number, sync: boolean): number {
@@ -54,15 +51,20 @@ export class FileDriver implements Driver {
   }
 }
 
-/** Cuts the iovecs from word `at` on to `length` bytes in all, which they hold at least; answers how many are left. */
-function trim(words: Uint32Array, at: number, count: number, length: number): number {
-  for (let i = 0; i < count; i++) {
-    const part = words[at + 4 * i + 2]!
-    if (part >= length) {
-      words[at + 4 * i + 2] = length
-      return i + 1
-    }
+/** Makes iovecs of the segments from index `at` on, for `length` bytes, which they hold at least; answers how many. */
+function fillIovecs(segments: Float64Array, at: number, iovecs: Uint32Array, word: number, length: number): number {
+  let count = 0
+  while (length > 0) {
+    const address = segments[at]!
+    const part = Math.min(segments[at + 1]!, length)
+    iovecs[word] = address
+    iovecs[word + 1] = address / 2 ** 32
+    iovecs[word + 2] = part
+    iovecs[word + 3] = 0
     length -= part
+    at += 2
+    word += 4
+    count++
   }
   return count
 }

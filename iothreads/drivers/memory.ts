@@ -24,18 +24,18 @@ export class MemoryDriver implements Driver {
     length: number,
     _sync: boolean,
   ): number {
-    const words = table.words
-    let at = request.iovWord + 4 * (write ? 0 : request.outSegments)
+    const segments = table.segments
+    let at = request.firstSegment + (write ? 0 : 2 * request.outSegments)
     let medium = this.#address + offset
     let left = length
     while (left > 0) {
-      const guest = words[at]! + words[at + 1]! * 2 ** 32
-      const part = Math.min(words[at + 2]!, left)
+      const guest = segments[at]!
+      const part = Math.min(segments[at + 1]!, left)
       if (write) memcpy(medium, guest, part)
       else memcpy(guest, medium, part)
       medium += part
       left -= part
-      at += 4
+      at += 2
     }
     return length
   }

@@ -1,0 +1,97 @@
+import { execFileSync } from 'node:child_process'
+import { constants, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createMemfd, ERRNO, Mapping, openFd, raw } from 'memfd-mmap'
+import t from 'tap'
+import { PENDING } from '../../iothreads/block-io.js'
+import { UringEngine } from '../../iothreads/uring-engine.js'
+import { engineSuite, Recorder, turn } from '../support/iothreads/engine-suite.js'
+import { tempDir } from '../support/temp-dir.js'
+
+engineSuite(t, (handler) => new UringEngine(handler))
+
+t.test('a descriptor that cannot be watched is tried once', async (t) => {
+  const recorder = new Recorder()
+  const engine = new UringEngine(recorder)
+  t.teardown(() => engine.close())
+  engine.watch(99_999, 4)
+  engine.submit()
+  let events = 0
+  for (let i = 0; i < 20; i++) {
+    events += engine.reap()
+    engine.submit()
+  }
+  t.equal(events, 1)
+  t.strictSame(recorder.tokens, [])
+  t.equal(engine.unwatched(4), true)
+  engine.unwatch(99_999, 4)
+  t.equal(engine.unwatched(4), true)
+})
+
+t.test('more in flight than both rings hold', async (t) => {
+  const COUNT = 6000
+  const recorder = new Recorder()
+  const engine = new UringEngine(recorder)
+  const fd = createMemfd('engine', COUNT * 8)
+  const memory = Mapping.anonymous(COUNT * 8)
+  t.teardown(() => {
+    engine.close()
+    raw.close(fd)
+    memory.unmap()
+  })
+  const numbers = new Float64Array(memory.view())
+  for (let i = 0; i < COUNT; i++) numbers[i] = i * 1.5
+  for (const write of [true, false]) {
+    recorder.completions.length = 0
+    // Ids as large as they get: a queue's slot in the high half.
+    const id = (i: number): number => (0xffff0000 | i) >>> 0
+    for (let i = 0; i < COUNT; i++) {
+      if (engine.transfer(id(i), write, fd, memory.address + 8 * i, 8, 8 * i, 0) !== PENDING) throw new Error('ended')
+    }
+    t.equal(engine.busy, true)
+    turn(engine, () => !engine.busy)
+    t.ok(recorder.completions.every(({ result }) => result === 8))
+    t.equal(new Set(recorder.completions.map(({ id }) => id >>> 0)).size, COUNT)
+    t.ok(numbers.every((number, i) => number === i * 1.5))
+    numbers.fill(0)
+  }
+})
+
+t.test('a transfer that waits can be cancelled, and ends once', async (t) => {
+  const recorder = new Recorder()
+  const engine = new UringEngine(recorder)
+  const path = join(tempDir(t), 'fifo')
+  execFileSync('mkfifo', [path])
+  const fifo = openFd(path, constants.O_RDWR)
+  const memory = Mapping.anonymous(4096)
+  t.teardown(() => {
+    engine.close()
+    raw.close(fifo)
+    memory.unmap()
+  })
+  for (const id of [1, 2, 3]) engine.transfer(id, false, fifo, memory.address, 8, 0, 0)
+  engine.submit()
+  engine.reap()
+  t.strictSame(recorder.completions, [])
+  t.equal(engine.busy, true)
+  engine.cancel(2)
+  engine.cancel(77)
+  turn(engine, () => recorder.completions.length > 0)
+  t.strictSame(recorder.completions, [{ id: 2, result: -ERRNO.ECANCELED }])
+  engine.cancel(1)
+  engine.cancel(3)
+  turn(engine, () => !engine.busy)
+  t.equal(recorder.completions.length, 3)
+  engine.cancel(1)
+  engine.submit()
+  engine.reap()
+  t.equal(recorder.completions.length, 3)
+})
+
+t.test('the ring is not inherited by other programs', async (t) => {
+  const engine = new UringEngine(new Recorder())
+  t.teardown(() => engine.close())
+  const fds = execFileSync('ls', ['-l', '/proc/self/fd'], { encoding: 'utf8' })
+  t.notMatch(fds, /io_uring/)
+  t.match(readFileSync('/proc/self/maps', 'latin1'), /io_uring/)
+})
