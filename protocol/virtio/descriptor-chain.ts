@@ -34,16 +34,25 @@ export const CHAIN_FAULTS: Record<number, string> = {
 /** Entries of an indirect table that are looked at: more than any request may have, and within one memory window. */
 const MAX_INDIRECT = 32768
 
+/** What any longer buffer is taken for. No request may have that much. */
+export const LENGTH_MAX = 2 ** 30 + 1
+
+// Constants of this module and of others, as the optimising compiler sees them best: it folds a module's own ones.
+const { ADDRESS: DESC_ADDRESS, LENGTH: DESC_LENGTH, FLAGS: DESC_FLAGS, NEXT: DESC_NEXT, SIZE: DESC_SIZE } = DESC
+const { NEXT: F_NEXT, WRITE: F_WRITE, INDIRECT: F_INDIRECT } = DESC_F
+const { DESCRIPTOR, END, LOOP, ADDRESS_RANGE, READABLE_AFTER_WRITABLE } = CHAIN
+
 /**
  * Walks the descriptors of one chain of a split virtqueue, direct or indirect (virtio 1.3 2.7.5). Every field is read
  * once, checked, and left in `address`, `length` and `writable`: memory that the driver changes meanwhile can give
  * another valid descriptor, never an unchecked one. Whether the buffer is memory at all is for the reader of it to ask.
  */
 export class DescriptorChain {
-  /** Guest physical address of the current buffer. */
-  address = -0.5
-  /** Its bytes (32 bits; zero is possible). */
-  length = -0.5
+  /** Guest physical address of the current buffer, in signed halves: small integers, where a field with a double would be boxed. */
+  addressLow = 0
+  addressHigh = 0
+  /** Its bytes; zero is possible, and more than LENGTH_MAX is said as LENGTH_MAX. */
+  length = 0
   writable = false
   readonly #memory: GuestMemory
   readonly #desc: DataView
@@ -59,8 +68,6 @@ export class DescriptorChain {
 
   /** @param desc the descriptor table of `size` entries */
   constructor(memory: GuestMemory, desc: DataView, size: number, indirectAllowed: boolean) {
-    this.address = 0
-    this.length = 0
     this.#memory = memory
     this.#desc = desc
     this.#size = size
@@ -82,32 +89,36 @@ export class DescriptorChain {
   /** Moves to the next buffer: CHAIN.DESCRIPTOR, CHAIN.END, or a negative CHAIN code. */
   next(): number {
     const index = this.#next
-    if (index < 0) return CHAIN.END
+    if (index < 0) return END
     if (index >= this.#entries)
       return this.#left === this.#size && !this.#indirect ? CHAIN.HEAD_OUT_OF_RANGE : CHAIN.NEXT_OUT_OF_RANGE
-    if (this.#left === 0) return CHAIN.LOOP
+    if (this.#left === 0) return LOOP
     this.#left--
     const table = this.#table
-    const at = this.#base + DESC.SIZE * index
-    const low = table.getUint32(at + DESC.ADDRESS, true)
-    const high = table.getUint32(at + DESC.ADDRESS + 4, true)
-    const length = table.getUint32(at + DESC.LENGTH, true)
-    const flagsNext = table.getUint32(at + DESC.FLAGS, true)
-    const flags = flagsNext & 0xffff
-    // Below 2^53, so that sums of it and a length stay exact; no guest has memory there.
-    if (high >= 2 ** 20) return CHAIN.ADDRESS_RANGE
-    const address = high * 2 ** 32 + low
-    if ((flags & DESC_F.INDIRECT) !== 0) return this.#enter(address, length, flags)
-    this.#next = (flags & DESC_F.NEXT) !== 0 ? flagsNext >>> 16 : -1
-    const writable = (flags & DESC_F.WRITE) !== 0
-    if (!writable && this.writable) return CHAIN.READABLE_AFTER_WRITABLE
+    const at = this.#base + DESC_SIZE * index
+    const high = table.getInt32(at + DESC_ADDRESS + 4, true)
+    const length = table.getInt32(at + DESC_LENGTH, true)
+    const flags = table.getUint16(at + DESC_FLAGS, true)
+    // Below 2^52, so that sums of an address and a length stay exact; no guest has memory there.
+    if (high >>> 20 !== 0) return ADDRESS_RANGE
+    this.addressLow = table.getInt32(at + DESC_ADDRESS, true)
+    this.addressHigh = high
+    this.length = length >= 0 && length <= LENGTH_MAX ? length : LENGTH_MAX
+    if ((flags & F_INDIRECT) !== 0) return this.#enter(flags)
+    this.#next = (flags & F_NEXT) !== 0 ? table.getUint16(at + DESC_NEXT, true) : -1
+    const writable = (flags & F_WRITE) !== 0
+    if (!writable && this.writable) return READABLE_AFTER_WRITABLE
     this.writable = writable
-    this.address = address
-    this.length = length
-    return CHAIN.DESCRIPTOR
+    return DESCRIPTOR
   }
 
-  #enter(address: number, length: number, flags: number): number {
+  /** The address as one Number. */
+  get address(): number {
+    return this.addressHigh * 2 ** 32 + (this.addressLow >>> 0)
+  }
+
+  #enter(flags: number): number {
+    const { address, length } = this
     if (!this.#indirectAllowed) return CHAIN.INDIRECT_NOT_NEGOTIATED
     if (this.#indirect) return CHAIN.NESTED_INDIRECT
     if ((flags & DESC_F.NEXT) !== 0) return CHAIN.INDIRECT_AND_NEXT

@@ -125,12 +125,13 @@ export class GuestMemory {
     if (region < 0 || address + length > this.#ends[region]!) return false
     const relative = address - this.#starts[region]!
     let window = this.#firstWindow[region]!
+    // `| 0`: they stay small integers, which a field holds without a box.
     if (relative < WINDOW_STRIDE) {
-      this.offset = relative
+      this.offset = relative | 0
     } else {
-      const nth = Math.floor(relative / WINDOW_STRIDE)
+      const nth = (relative / WINDOW_STRIDE) | 0
       window += nth
-      this.offset = relative - nth * WINDOW_STRIDE
+      this.offset = (relative - nth * WINDOW_STRIDE) | 0
     }
     this.window = window
     if (this.#open[window] === 0) this.#openWindow(window, region)
