@@ -17,7 +17,8 @@ import { ControlQueue } from './control-queue.js'
 import type { ControllerConfig } from './daemon-config.js'
 import { EventQueue } from './event-queue.js'
 import { GuestMemoryTable, type MemoryEntry } from './guest-memory-table.js'
-import { hostRing } from './host-ring.js'
+import { type HostRing, hostRing } from './host-ring.js'
+import type { ImageLock } from './image-lock.js'
 import type { Log } from './log.js'
 import type { Lun } from './lun.js'
 import type { QueueSource } from './metrics.js'
@@ -65,6 +66,8 @@ export class Controller implements BackendDevice {
   readonly #units: readonly ManagedUnit[]
   readonly #memory = new GuestMemoryTable()
   readonly #active = new Map<number, RingSetup>()
+  /** Rings that a change of the memory table stopped, and that could not go on (if it left them outside of memory). */
+  readonly #paused = new Map<number, RingSetup>()
   /** Counters of the request queues that were ever started. */
   readonly #statistics = new Map<number, QueueStatistics>()
   readonly #log: Log
@@ -164,12 +167,19 @@ export class Controller implements BackendDevice {
   /** Replaces the memory table, also while rings run: they pause, with nothing in flight, and go on where they were. */
   async #changeMemory(entries: readonly MemoryEntry[]): Promise<void> {
     const running = [...this.#active.values()]
-    const paused: RingSetup[] = []
-    for (const setup of running) paused.push({ ...setup, base: await this.stopRing(setup.index) })
-    const gone = this.#memory.replace(entries)
-    await this.#tellAll({ type: 'setMemory', controller: this.id, regions: this.#memory.regions })
-    GuestMemoryTable.unmap(gone)
-    for (const setup of paused) await this.startRing(setup)
+    if (running.length > 0) this.#lockImages()
+    try {
+      for (const setup of running) this.#paused.set(setup.index, { ...setup, base: await this.stopRing(setup.index) })
+      const gone = this.#memory.replace(entries)
+      await this.#tellAll({ type: 'setMemory', controller: this.id, regions: this.#memory.regions })
+      GuestMemoryTable.unmap(gone)
+      for (const [index, setup] of this.#paused) {
+        await this.startRing(setup)
+        this.#paused.delete(index)
+      }
+    } finally {
+      if (running.length > 0) this.#unlockImages()
+    }
   }
 
   async startRing(setup: RingSetup): Promise<void> {
@@ -187,10 +197,46 @@ export class Controller implements BackendDevice {
     } else if (index === VQ.EVENT) {
       this.#event = new EventQueue(ring, this.#memory.memory, fault)
     } else {
-      const queue = { ...ring, statistics: this.#statisticsOf(index).memory }
-      await this.#iothreadOf(index).send({ type: 'startQueue', controller: this.id, queue })
+      await this.#startQueue(ring)
     }
     this.#active.set(index, setup)
+  }
+
+  async #startQueue(ring: HostRing): Promise<void> {
+    const { index } = ring
+    const iothread = this.#iothreadOf(index)
+    const queue = { ...ring, statistics: this.#statisticsOf(index).memory }
+    const isFirst = this.#running === 0
+    if (isFirst) this.#lockImages()
+    try {
+      await iothread.send({ type: 'startQueue', controller: this.id, queue })
+    } catch (error) {
+      if (isFirst) this.#unlockImages()
+      throw error
+    }
+  }
+
+  /** How many request rings are active. */
+  get #running(): number {
+    return [...this.#active.keys()].filter((index) => index >= VQ.REQUEST).length
+  }
+
+  /** Only while a ring runs: so that another daemon can take over, or a migration's other side, when it does not. */
+  #lockImages(): void {
+    const held: ImageLock[] = []
+    try {
+      for (const { lock } of this.#luns) {
+        lock?.acquire()
+        if (lock !== undefined) held.push(lock)
+      }
+    } catch (error) {
+      for (const lock of held) lock.release()
+      throw error
+    }
+  }
+
+  #unlockImages(): void {
+    for (const { lock } of this.#luns) lock?.release()
   }
 
   get #management(): Parameters<typeof manageTask>[0] {
@@ -213,8 +259,14 @@ export class Controller implements BackendDevice {
   }
 
   async stopRing(index: number): Promise<number> {
+    const paused = this.#paused.get(index)
+    if (paused !== undefined) {
+      this.#paused.delete(index)
+      return paused.base
+    }
     const base = await this.#stop(index)
     this.#active.delete(index)
+    if (index >= VQ.REQUEST && this.#running === 0) this.#unlockImages()
     return base
   }
 

@@ -38,6 +38,7 @@ class Daemon implements RunningDaemon {
   readonly #metrics: Metrics
   readonly #iothreads: IoThread[] = []
   readonly #luns = new Map<string, Lun>()
+  readonly #opened: Listener[] = []
   readonly #served: Served[] = []
   readonly #faultLines = new RateLimit()
   #metricsServer: MetricsServer | undefined
@@ -65,16 +66,14 @@ class Daemon implements RunningDaemon {
       this.#opened.push(listener)
       return listener
     })
-    for (const iothread of iothreads) this.#iothreads.push(await this.#startIoThread(iothread))
-    for (const [i, controller] of controllers.entries()) await this.#serve(controller, listeners[i]!)
     if (metricsListen !== undefined) {
       this.#metricsServer = await MetricsServer.listen(metricsListen, this.#metrics, () => this.#ready, this.#log)
     }
+    for (const iothread of iothreads) this.#iothreads.push(await this.#startIoThread(iothread))
+    for (const [i, controller] of controllers.entries()) await this.#serve(controller, listeners[i]!)
     this.#ready = true
     void Promise.all(listeners.map(({ exhausted }) => exhausted)).then(() => this.#finish())
   }
-
-  readonly #opened: Listener[] = []
 
   async #startIoThread(config: DaemonConfig['iothreads'][number]): Promise<IoThread> {
     try {
@@ -115,9 +114,8 @@ class Daemon implements RunningDaemon {
       this.#metrics.countConnection()
       log.info(`front end connected on ${listener.address}`)
       served.session = new BackendSession(fd, controller, { report: this.#reporter(log) })
-      const end = await served.session.closed
+      await served.session.closed
       served.session = undefined
-      log.info({ code: end.code }, `front end gone: ${end.message}`)
     })
   }
 

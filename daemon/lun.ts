@@ -5,18 +5,24 @@ import type { Medium } from '../iothreads/index.js'
 import { FLAG, type UnitConfig, UnitState } from '../scsi/index.js'
 import type { LunConfig } from './daemon-config.js'
 import { errorCode, errorReason, StartError } from './errors.js'
+import { ImageLock } from './image-lock.js'
 
 export class Lun {
   readonly config: LunConfig
   readonly unit: UnitConfig
   readonly state: UnitState
   readonly medium: Medium
+  /** Held while a front end uses the LUN; undefined: nothing to lock. */
+  readonly lock: ImageLock | undefined
   readonly #fd: number
   readonly #mapping: Mapping | undefined
 
   private constructor(config: LunConfig, medium: Medium, fd: number, mapping?: Mapping) {
     this.config = config
     this.medium = medium
+    if (medium.kind === 'file' && config.locking === 'auto') {
+      this.lock = new ImageLock(fd, config.path!, !config.readOnly, false)
+    }
     this.#fd = fd
     this.#mapping = mapping
     const { blockSize, physicalBlockSize, vendor, product, revision, serial, wwn, rotationRate, removable, readOnly } =
