@@ -260,7 +260,8 @@ export class SplitDriver {
     const old = this.#published
     if (now === old) return false
     this.#published = now
-    // Sequentially consistent on both sides: the index is visible before the device's wish is read, else both may sleep.
+    // Sequentially consistent on both sides: the index is visible before the device's wish is read, else both may
+    // sleep.
     Atomics.store(this.#avail, 1, now)
     if (this.eventIdx) {
       return needsEvent(Atomics.load(this.#used16, this.#availEvent), now, old)
@@ -277,9 +278,9 @@ export class SplitDriver {
   }
 
   /**
-   * Collects completed chains: their heads go into `heads` (as many as fit), in used-ring order, and their used.len into
-   * `usedLength`. Returns how many. A chain stays prepared; `submit` it again or `release` it.
-   * UsedRingError when the device completes what was not in flight.
+   * Collects completed chains: their heads go into `heads` (as many as fit), in used-ring order, and their used.len
+   * into `usedLength`. Returns how many. A chain stays prepared; `submit` it again or `release` it. UsedRingError when
+   * the device completes what was not in flight.
    */
   reap(heads: Int32Array): number {
     const used = this.#used32

@@ -21,7 +21,9 @@ export interface BareLoopOptions {
   readonly deviceCpu: number | undefined
 }
 
-/** The driver against the plainest possible device, in a thread of its own, over a memfd: the ceiling for a null LUN. */
+/**
+ * The driver against the plainest possible device, in a thread of its own, over a memfd: the ceiling for a null LUN.
+ */
 export async function bareLoop(o: BareLoopOptions): Promise<{ runs: Run[]; latencies: Histogram }> {
   const fd = createMemfd('bare-loop', MEMORY)
   const mapping = Mapping.map({ fd, length: MEMORY })

@@ -38,7 +38,10 @@ export async function fioVersion(): Promise<string | undefined> {
   }
 }
 
-/** fio's io_uring engine on the same file, with the same requests in flight: one job for each IOThread, on the same CPUs. */
+/**
+ * fio's io_uring engine on the same file, with the same requests in flight: one job for each IOThread, on the same
+ * CPUs.
+ */
 export async function fioReference(
   c: Case,
   path: string,

@@ -14,9 +14,10 @@ interface Collection {
 }
 
 /**
- * How much the isolates of a process allocate on their JavaScript heaps, from V8's own account: before each collection it
- * knows the bytes allocated since the last one. Nothing is added to the process but that V8 prints them, and where nothing is
- * allocated nothing is collected. V8 prints through C's stdio, in blocks: the figures are whole when the process has ended.
+ * How much the isolates of a process allocate on their JavaScript heaps, from V8's own account: before each collection
+ * it knows the bytes allocated since the last one. Nothing is added to the process but that V8 prints them, and where
+ * nothing is allocated nothing is collected. V8 prints through C's stdio, in blocks: the figures are whole when the
+ * process has ended.
  */
 export class GcTrace {
   readonly #start = Date.now()
@@ -33,8 +34,8 @@ export class GcTrace {
   }
 
   /**
-   * Bytes per second that all isolates together allocated between two moments (Date.now()), and how many collections that is
-   * taken from. Without a collection the answer is 0, and less than one young generation was allocated.
+   * Bytes per second that all isolates together allocated between two moments (Date.now()), and how many collections
+   * that is taken from. Without a collection the answer is 0, and less than one young generation was allocated.
    */
   rate(from: number, to: number): { bytesPerSecond: number; collections: number } {
     const first = from - this.#start

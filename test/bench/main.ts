@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
-import { availableParallelism, release } from 'node:os'
+import { availableParallelism, loadavg, release } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
@@ -68,6 +68,17 @@ async function tidily<T>(body: (t: { teardown(handler: () => unknown): void }) =
   }
 }
 
+/** Median time of one request through the bare loop at depth 1: what the two CPUs cost each other just now, ns. */
+async function ringRoundTrip(c: Case, plan: Plan): Promise<number> {
+  const report = await drive({
+    ...job({ ...c, qd: 1, indirect: false }, plan, undefined),
+    warmUp: 0.1,
+    seconds: 0.1,
+    runs: 3,
+  })
+  return 1e9 / median(report.iops)
+}
+
 async function measure(
   c: Case,
   plan: Plan,
@@ -77,6 +88,10 @@ async function measure(
   nodeArgs: string[],
 ): Promise<Row> {
   const cpus = backEndCpus(plan, c.iothreads)
+  // Half of the reference's runs before ours and half after: a virtual machine's CPUs may move meanwhile.
+  const half = { ...plan, runs: Math.ceil(plan.runs / 2) }
+  const bare = c.lun === 'null' ? (await drive(job(c, half, undefined))).iops : []
+  const before = await ringRoundTrip(c, plan)
   const { report, heap } = await tidily(async (t) => {
     if (c.lun === 'file') warm(image)
     const backEnd = new BackEnd(t, c, { dir, image, bytes: IMAGE_BYTES, cpus: cpus?.join(), nodeArgs })
@@ -85,6 +100,7 @@ async function measure(
     await backEnd.stop()
     return { report, heap: backEnd.collections.rate(report.from, report.to) }
   })
+  const after = await ringRoundTrip(c, plan)
   const latencies = new Histogram(report.latencies)
   const iops = median(report.iops)
   const row: Row = {
@@ -97,6 +113,7 @@ async function measure(
     kicks_per_request: report.kicksPerRequest,
     heap_bytes_per_request: heap.bytesPerSecond / iops,
     collections: heap.collections,
+    ring_round_trip_ns: [Math.round(before), Math.round(after)],
     cpu: report.cpu.length > 0 ? median(report.cpu) : null,
     ref: null,
     ref_iops: null,
@@ -115,9 +132,9 @@ async function measure(
     }
   }
   if (c.lun === 'null') {
-    const bare = await drive(job(c, plan, undefined))
-    const ref = median(bare.iops)
-    return { ...row, ref: 'bare-loop', ref_iops: Math.round(ref), ratio: iops / ref, ref_spread: spread(bare.iops) }
+    bare.push(...(await drive(job(c, half, undefined))).iops)
+    const ref = median(bare)
+    return { ...row, ref: 'bare-loop', ref_iops: Math.round(ref), ratio: iops / ref, ref_spread: spread(bare) }
   }
   return row
 }
@@ -148,6 +165,8 @@ async function main(): Promise<void> {
   }
   const fio = await fioVersion()
   if (fio === undefined) console.error('fio with io_uring is not installed: no reference for the file rows')
+  const load = loadavg()[0]!
+  if (load > 0.5) console.error(`the machine is busy (load ${load.toFixed(1)}): the figures will be low and vary`)
   const rows: Row[] = []
   await tidily(async (t) => {
     const dir = benchDir(t)
@@ -164,6 +183,7 @@ async function main(): Promise<void> {
     cpus: availableParallelism(),
     kernel: release(),
     fio: fio ?? null,
+    load,
     pinned,
     rows,
   }

@@ -6,6 +6,8 @@ export interface Report {
   readonly cpus: number
   readonly kernel: string
   readonly fio: string | null
+  /** Load average of the last minute at the start. */
+  readonly load: number
   /** Whether back end and driver had a CPU each. */
   readonly pinned: boolean
   readonly rows: readonly Row[]
@@ -25,6 +27,7 @@ const COLUMNS: readonly [string, (row: Row) => string][] = [
   ['p99 us', (r) => r.p99_us.toFixed(1)],
   ['kicks', (r) => r.kicks_per_request.toFixed(3)],
   ['heap B', (r) => r.heap_bytes_per_request.toFixed(2)],
+  ['ring ns', (r) => r.ring_round_trip_ns.join(' / ')],
   ['CPU', (r) => (r.cpu === null ? '' : r.cpu.toFixed(2))],
   ['reference', (r) => (r.ref === null ? '' : r.ref_setup === undefined ? r.ref : `${r.ref} ${r.ref_setup}`)],
   ['its k IOPS', (r) => (r.ref_iops === null ? '' : thousands(r.ref_iops))],

@@ -29,9 +29,18 @@ export interface Row extends Case {
   readonly kicks_per_request: number
   /** Seconds of CPU time of the back end's process per second. */
   readonly cpu: number | null
-  /** Bytes that all JavaScript heaps of the back end together allocate, from V8's account, and the collections it is from. */
+  /**
+   * Bytes that all JavaScript heaps of the back end together allocate, from V8's account, and the collections it is
+   * from.
+   */
   readonly heap_bytes_per_request: number
   readonly collections: number
+  /**
+   * One request through the bare loop at depth 1, before and after the runs, ns: how far apart the two CPUs were. On a
+   * virtual machine it can jump by a factor of five when the host moves them, and with it every figure that crosses
+   * the ring.
+   */
+  readonly ring_round_trip_ns: readonly [number, number]
   readonly ref: 'fio-io_uring' | 'bare-loop' | null
   readonly ref_iops: number | null
   readonly ratio: number | null

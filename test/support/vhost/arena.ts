@@ -11,7 +11,10 @@ export class Arena {
     this.#region = region
   }
 
-  /** Zeroed memory of at least `length` bytes; its `length` is as asked for. Pieces of a page and more are page-aligned. */
+  /**
+   * Zeroed memory of at least `length` bytes; its `length` is as asked for. Pieces of a page and more are
+   * page-aligned.
+   */
   take(length: number): DriverAllocation {
     const size = 2 ** Math.max(6, Math.ceil(Math.log2(Math.max(1, length))))
     const piece = this.#free.get(size)?.pop() ?? this.#memory.allocate(size, Math.min(size, 4096), this.#region)

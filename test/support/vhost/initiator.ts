@@ -111,8 +111,8 @@ export class Initiator {
   }
 
   /**
-   * Connects to a back end's socket (a path, or a connected descriptor, which is taken over), negotiates, hands the memory
-   * over and starts all rings.
+   * Connects to a back end's socket (a path, or a connected descriptor, which is taken over), negotiates, hands the
+   * memory over and starts all rings.
    */
   static async connect(socket: string | number, o: InitiatorOptions = {}): Promise<Initiator> {
     const deadline = o.deadline ?? DEADLINE

@@ -84,8 +84,8 @@ export class Queue {
   }
 
   /**
-   * A new call eventfd to hand over, as QEMU does when a guest masks or unmasks an interrupt. The old one stays open until the
-   * function returned is called (once the device has the new one).
+   * A new call eventfd to hand over, as QEMU does when a guest masks or unmasks an interrupt. The old one stays open
+   * until the function returned is called (once the device has the new one).
    */
   replaceCallFd(): () => void {
     const old = this.#callFd

@@ -56,8 +56,8 @@ export class SharedMemory extends DriverMemory {
   }
 
   /**
-   * Closes the memfds and lets go of the pages. The addresses stay mapped, to zeros: views that a test still holds do no
-   * harm, and the process is short-lived.
+   * Closes the memfds and lets go of the pages. The addresses stay mapped, to zeros: views that a test still holds do
+   * no harm, and the process is short-lived.
    */
   close(): void {
     if (this.#closed) return
