@@ -59,7 +59,7 @@ export class BackendSession {
   #work: Promise<void> = Promise.resolve()
 
   /**
-   * @param connection a connected socket, or a Connection that was not started; both are taken over
+   * @param connection a connected socket, or a Connection that was not started; it is taken over unless this throws
    * @throws {RangeError} when the device offers what no session can do
    * @throws {SystemError} when the descriptor cannot be polled
    */

@@ -160,6 +160,7 @@ leakless(t, 'stop: where the ring stands; kick and call are forgotten, size and 
   const opened = await running()
   const { ring, device } = opened
   await ring.setErr(createEventfd())
+  await ring.setCall(createEventfd())
   device.bases.set(2, 77)
   t.equal(await ring.stop(), 77)
   t.match(ring, { active: false, started: false, enabled: true, base: 77 })

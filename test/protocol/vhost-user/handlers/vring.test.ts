@@ -1,6 +1,7 @@
 import { drainEventfd, signalEventfd } from 'memfd-mmap'
 import t from 'tap'
 import { FRONT_END_REQUEST } from 'vhost-user-protocol-ts'
+import { frame } from '../../../support/vhost-user/frame.js'
 import { Files, Harness, leakless } from '../../../support/vhost-user/harness.js'
 
 leakless(t, 'each message reaches the ring that it names', async (t) => {
@@ -67,6 +68,14 @@ leakless(t, 'GET_VRING_BASE of a ring that does not exist has no answer: the con
   await harness.negotiate()
   await t.rejects(harness.frontEnd.getVringBase(4), { code: 'VUS_DISCONNECTED' })
   t.match(await harness.ended(), { code: 'VUS_RING_INDEX', message: /GET_VRING_BASE: .*ring 4 of 4/ })
+})
+
+leakless(t, 'nor is need_reply an answer: it would be taken for the base', async (t) => {
+  const harness = new Harness()
+  await harness.negotiate()
+  harness.frontEnd.sendRaw(frame(FRONT_END_REQUEST.GET_VRING_BASE, 0x9, Uint8Array.of(4, 0, 0, 0, 0, 0, 0, 0)))
+  t.equal((await harness.ended()).code, 'VUS_RING_INDEX')
+  t.equal(await harness.frontEnd.closed, undefined, 'no reply that nobody waits for')
 })
 
 leakless(t, 'SET_VRING_ENABLE counts also before any features were accepted', async (t) => {
