@@ -172,6 +172,37 @@ leakless(t, 'a ring that does not stop is reported; the others are stopped all t
   files.close()
 })
 
+leakless(t, 'a ring that fails at once does not hide one that is still at work', async (t) => {
+  const files = new Files()
+  const harness = await running(files, 0, 1)
+  const { device } = harness
+  const stopRing = device.stopRing.bind(device)
+  let release = (): void => {}
+  const gate = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const atWork = new Promise<void>((resolve) => {
+    device.stopRing = async (index) => {
+      if (index === 0) {
+        device.running.delete(0)
+        throw new Error('drain')
+      }
+      resolve()
+      await gate
+      return stopRing(index)
+    }
+  })
+  harness.frontEnd.close()
+  await soon('stopRing 1', atWork)
+  await turn()
+  await turn()
+  t.same(device.take(), [], 'no disconnect yet')
+  release()
+  await harness.ended()
+  t.same(device.take(), ['stopRing 1', 'disconnect'])
+  files.close()
+})
+
 t.test(
   'a device that does not disconnect keeps its descriptors: another file must not get their numbers',
   async (t) => {
