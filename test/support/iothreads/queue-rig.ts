@@ -1,0 +1,181 @@
+import { viewMemory } from 'memfd-mmap'
+import {
+  availBytes,
+  type ChainSegment,
+  type ChainStyle,
+  descBytes,
+  GuestMemory,
+  type MappedRegion,
+  SplitDriver,
+  SplitVirtqueue,
+  splitRingLayout,
+  usedBytes,
+} from 'vhost-user-protocol-ts'
+import { BouncePool } from '../../../iothreads/bounce-pool.js'
+import type { Driver } from '../../../iothreads/drivers/driver.js'
+import type { UnitSpec } from '../../../iothreads/messages.js'
+import { RequestQueue } from '../../../iothreads/request-queue.js'
+import { RequestReader } from '../../../iothreads/request-reader.js'
+import { RequestTable } from '../../../iothreads/request-table.js'
+import { ResponseWriter } from '../../../iothreads/response-writer.js'
+import { QueueStatistics } from '../../../iothreads/statistics.js'
+import { UnitMap } from '../../../iothreads/unit-map.js'
+import { LogicalUnit, Nexus, Target, UnitState } from '../../../scsi/index.js'
+import type { Teardown } from '../teardown.js'
+import type { ScsiCommand, ScsiResult } from '../vhost/scsi-request.js'
+import { type RegionOptions, SharedMemory } from '../vhost/shared-memory.js'
+import { ChainLayout, type LaidOut, type Layout } from './chain-layout.js'
+
+export interface QueueRigOptions {
+  readonly units: readonly (Omit<UnitSpec, 'medium'> & { readonly driver: Driver })[]
+  readonly size?: number
+  readonly regions?: readonly RegionOptions[]
+  readonly eventIdx?: boolean
+  readonly indirectAllowed?: boolean
+  readonly indirectEntries?: number
+  readonly slot?: number
+}
+
+/** The regions of a driver's memory as the device has them mapped (in one process: at the same addresses). */
+export function mappedRegions(memory: SharedMemory): MappedRegion[] {
+  return memory.regions.map(({ guestAddress, size, userAddress, mapping }) => ({
+    guestAddress,
+    size,
+    userAddress,
+    hostAddress: mapping.address,
+  }))
+}
+
+/** A RequestQueue on this thread with the driver's side of its ring, without an event loop: the caller is the loop. */
+export class QueueRig {
+  readonly memory: SharedMemory
+  readonly guest: GuestMemory
+  readonly ring: SplitDriver
+  readonly table: RequestTable
+  readonly units = new UnitMap()
+  readonly pool = new BouncePool()
+  readonly statistics: QueueStatistics
+  readonly queue: RequestQueue
+  /** Faults that were told of. */
+  readonly faults: { code: string; fatal: boolean }[] = []
+  readonly #heads: Int32Array
+  readonly #inFlight = new Map<number, LaidOut | null>()
+  readonly #areaBytes = 2 ** 20
+
+  constructor(t: Teardown, o: QueueRigOptions) {
+    this.memory = new SharedMemory(o.regions ?? [{ guestAddress: 0x1_0000, size: 32 * 2 ** 20 }])
+    this.guest = new GuestMemory(mappedRegions(this.memory))
+    const size = o.size ?? 64
+    const entries = o.indirectEntries ?? 32
+    const area = this.memory.allocate(splitRingLayout(size, entries).bytes, 4096)
+    const { buffer, byteOffset, address } = area
+    const eventIdx = o.eventIdx ?? true
+    this.ring = new SplitDriver({
+      size,
+      buffer,
+      byteOffset,
+      guestAddress: address,
+      eventIdx,
+      indirectEntries: entries,
+    })
+    this.#heads = new Int32Array(size)
+    const host = (guestAddress: number): number => this.guest.translate(guestAddress, 1)
+    const virtqueue = new SplitVirtqueue({
+      size,
+      desc: viewMemory(host(this.ring.descAddress), descBytes(size)),
+      avail: viewMemory(host(this.ring.availAddress), availBytes(size)),
+      used: viewMemory(host(this.ring.usedAddress), usedBytes(size)),
+      base: 0,
+      eventIdx,
+    })
+    this.table = new RequestTable(o.slot ?? 0, size)
+    this.statistics = new QueueStatistics(o.units.length)
+    this.#bind(o.units)
+    this.queue = new RequestQueue({
+      slot: o.slot ?? 0,
+      virtqueue,
+      memory: this.guest,
+      table: this.table,
+      reader: new RequestReader(this.guest, virtqueue, this.table, o.indirectAllowed ?? true),
+      writer: new ResponseWriter(this.guest),
+      units: this.units,
+      pool: this.pool,
+      statistics: this.statistics,
+      callFd: -1,
+      errFd: -1,
+      fault: (code, fatal) => this.faults.push({ code, fatal }),
+    })
+    t.teardown(() => {
+      this.table.release()
+      this.pool.release()
+      this.memory.close()
+    })
+  }
+
+  #bind(units: QueueRigOptions['units']): void {
+    const targets = new Map<number, Target>()
+    units.forEach((spec, index) => {
+      const { target: id, lun, driver } = spec
+      const unit = new LogicalUnit(spec.config, new UnitState(spec.state))
+      const nexus = new Nexus(unit, id, lun, new Int32Array(spec.attention), spec.readOnly)
+      const target = targets.get(id) ?? new Target(id)
+      if (!targets.has(id)) this.units.addTarget(id, target)
+      targets.set(id, target)
+      target.add(nexus)
+      this.units.addUnit({ index, target: id, lun, nexus, driver })
+    })
+  }
+
+  /** Puts a command into the ring, in memory of its own; its head. */
+  submit(command: ScsiCommand, layout?: Layout, style?: ChainStyle, region = 0): number {
+    const data = (command.dataOut?.length ?? 0) + (command.dataIn ?? 0)
+    const bytes = Math.min(this.#areaBytes, 4096 + 2 * data)
+    const laid = new ChainLayout(this.memory.allocate(bytes, 64, region)).lay(command, layout)
+    const head = this.ring.add(laid.segments, style)
+    this.#inFlight.set(head, laid)
+    return head
+  }
+
+  /** Puts any chain into the ring; its head. */
+  submitChain(segments: readonly ChainSegment[], style?: ChainStyle): number {
+    const head = this.ring.add(segments, style)
+    this.#inFlight.set(head, null)
+    return head
+  }
+
+  /** Has the queue fetch, start and answer what it can. */
+  turn(): void {
+    this.ring.publish()
+    while (this.queue.drain() > 0);
+    this.queue.publish()
+  }
+
+  /** What has been answered since the last time: by head, in order. */
+  answers(): { head: number; usedLength: number; result: ScsiResult | null; stray: number }[] {
+    const count = this.ring.reap(this.#heads)
+    return [...this.#heads.subarray(0, count)].map((head) => {
+      const usedLength = this.ring.usedLength[head]!
+      const laid = this.#inFlight.get(head) ?? null
+      this.#inFlight.delete(head)
+      this.ring.release(head)
+      return {
+        head,
+        usedLength,
+        result: laid === null ? null : laid.result(usedLength),
+        stray: laid === null ? 0 : laid.strayBytes(),
+      }
+    })
+  }
+
+  /** Runs one command whose driver ends everything at once. */
+  run(command: ScsiCommand, layout?: Layout, style?: ChainStyle): ScsiResult {
+    const head = this.submit(command, layout, style)
+    this.turn()
+    const [answer, ...more] = this.answers()
+    if (answer === undefined || answer.result === null || more.length > 0 || answer.head !== head) {
+      throw new Error('not answered, or others were')
+    }
+    if (answer.stray > 0) throw new Error(`${answer.stray} bytes between the buffers were written`)
+    return answer.result
+  }
+}
