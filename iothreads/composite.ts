@@ -183,11 +183,11 @@ function* fill(context: StepContext, request: Request, bounce: Bounce, pattern: 
 
 /** DISCARD or WRITE_ZEROES: by deallocation or by zeroing, else by writing zeros. */
 export function* zeroRange(context: StepContext, request: Request, deallocate: boolean): Steps {
-  const { offset, length } = request.task
+  const { offset, length, fua } = request.task
   const { driver } = context
   const result = yield* settled(
     deallocate ? driver.discard(request, offset, length) : driver.zero(request, offset, length),
   )
-  if (result !== -ERRNO.EOPNOTSUPP) return result
-  return yield* zeroPieces(context, request)
+  if (result === -ERRNO.EOPNOTSUPP) return yield* zeroPieces(context, request)
+  return result >= 0 && fua ? yield* settled(driver.flush(request)) : result
 }

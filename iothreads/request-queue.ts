@@ -148,7 +148,7 @@ export class RequestQueue {
     this.#fault(code, false)
     request.task.reset()
     request.unit = null
-    if (request.responseWindow >= 0) this.#respond(request, RESPONSE.FAILURE, 0)
+    if (request.responseWindow >= 0 || request.scatterCount > 0) this.#respond(request, RESPONSE.FAILURE, 0)
     else this.#push(request, 0)
   }
 
@@ -180,16 +180,9 @@ export class RequestQueue {
     if (unit !== null) unit.nexus.execute(task)
     else target!.execute(request.lun, task)
     request.operation = operationOf(task)
-    if (task.transferLength > request.outLength + request.inLength) {
-      task.program?.return()
-      this.#refuse(request, RESPONSE.OVERRUN)
-    } else if (task.action === ACTION.DONE) {
-      this.#finish(request)
-    } else if (task.action === ACTION.PROGRAM) {
-      this.#advance(request, 0)
-    } else {
-      this.#run(request)
-    }
+    if (task.overrun) this.#refuse(request, RESPONSE.OVERRUN)
+    else if (task.action === ACTION.DONE) this.#finish(request)
+    else this.#proceed(request, task.program === null ? this.#operate(request) : 0)
   }
 
   /** Copies the parameter list of a command to private memory: what SCSI checks cannot change afterwards. */
@@ -217,12 +210,7 @@ export class RequestQueue {
     this.#refuse(request, RESPONSE.BAD_TARGET)
   }
 
-  /** Runs the block operation in the task, and whatever follows, until one is pending or the request is answered. */
-  #run(request: Request): void {
-    const result = this.#operate(request)
-    if (result !== PENDING) this.completed(request, result)
-  }
-
+  /** Starts the block operation in the task: its result, or PENDING. */
   #operate(request: Request): number {
     const task = request.task
     const driver = request.unit!.driver
@@ -265,40 +253,32 @@ export class RequestQueue {
 
   /** The I/O that the request waited for has ended. */
   completed(request: Request, result: number): void {
-    if (request.cancel !== CANCEL.NONE) {
-      this.#cancelled(request)
-      return
-    }
-    if (request.steps !== null) {
-      const next = this.#step(request, result)
-      if (next === PENDING) return
-      result = next
-    }
-    const task = request.task
-    if (result >= 0 && result < task.length && (task.action === ACTION.READ || task.action === ACTION.WRITE)) {
-      // The kernel moved a part only.
-      result = this.#begin(
-        request,
-        transferPieces(this.#context(request), request, task.action === ACTION.WRITE, result),
-      )
-      if (result === PENDING) return
-    }
-    if (task.program !== null) {
-      this.#advance(request, result)
-    } else {
-      complete(task, result)
-      this.#finish(request)
-    }
+    if (request.cancel !== CANCEL.NONE) this.#cancelled(request)
+    else this.#proceed(request, request.steps === null ? result : this.#step(request, result))
   }
 
-  /** Gives a multi-step command its last result and runs its next operation. */
-  #advance(request: Request, result: number): void {
-    const next = request.task.program!.next(result)
-    if (next.done) {
-      request.task.program = null
-      this.#finish(request)
-    } else {
-      this.#run(request)
+  /**
+   * A block operation of the task has ended with `result`: goes on until one is pending or the request is answered. A
+   * loop, for a program may have any number of operations that end at once.
+   */
+  #proceed(request: Request, result: number): void {
+    const task = request.task
+    while (result !== PENDING) {
+      if (result >= 0 && result < task.length && (task.action === ACTION.READ || task.action === ACTION.WRITE)) {
+        // The kernel moved a part only.
+        const isWrite = task.action === ACTION.WRITE
+        result = this.#begin(request, transferPieces(this.#context(request), request, isWrite, result))
+      } else if (task.program === null) {
+        complete(task, result)
+        this.#finish(request)
+        return
+      } else if (task.program.next(result).done) {
+        task.program = null
+        this.#finish(request)
+        return
+      } else {
+        result = this.#operate(request)
+      }
     }
   }
 

@@ -69,8 +69,8 @@ export class RequestReader {
   }
 
   /**
-   * Reads the chain at `head`. Whatever it answers, `request.responseWindow` and `scatter` say whether there is a
-   * response to write (`hasResponse`).
+   * Reads the chain at `head`. Whatever it answers, there is a response to write if `request.responseWindow` is not
+   * negative or `request.scatterCount` not 0.
    */
   read(head: number, request: Request): number {
     const chain = this.#chain
@@ -84,6 +84,7 @@ export class RequestReader {
     request.scatterCount = 0
     let header = 0
     let response = 0
+    let hasResponse = true
     let fault: number = READ.OK
     chain.start(head)
     let step = chain.next()
@@ -112,7 +113,9 @@ export class RequestReader {
             request.responseWindow = memory.window
             request.responseOffset = memory.offset
           } else {
-            fault ||= this.#addResponsePiece(request, address, part)
+            const outcome = this.#addResponsePiece(request, address, part)
+            if (outcome !== READ.OK) hasResponse = false
+            fault ||= outcome
           }
           response += part
           address += part
@@ -123,6 +126,8 @@ export class RequestReader {
       step = chain.next()
     }
     if (step < 0) return step
+    // A part of a response is none.
+    if (response < RESPONSE_SIZE || !hasResponse) request.scatterCount = 0
     if (fault !== READ.OK) return fault
     if (header < REQUEST_SIZE) return READ.HEADER_SHORT
     return response < RESPONSE_SIZE ? READ.RESPONSE_SHORT : READ.OK

@@ -4,7 +4,9 @@ import type { Request } from './request.js'
 /** Writes virtio_scsi_req_cmd responses (virtio 1.3 5.6.6.1) to where the request's chain wants them. */
 export class ResponseWriter {
   readonly #memory: GuestMemory
-  readonly #pieces = new DataView(new ArrayBuffer(CMD_RESPONSE.SIZE))
+  /** Where a response is put together that goes out in pieces. */
+  readonly #pieces = new Uint8Array(CMD_RESPONSE.SIZE)
+  readonly #piecesView = new DataView(this.#pieces.buffer)
 
   constructor(memory: GuestMemory) {
     this.#memory = memory
@@ -26,7 +28,7 @@ export class ResponseWriter {
         residual,
       )
     } else if (request.scatterCount > 0) {
-      this.#put(this.#pieces, 0, request, response, status, senseLength, residual)
+      this.#put(this.#piecesView, 0, request, response, status, senseLength, residual)
       this.#scatter(request)
     }
   }
@@ -52,11 +54,10 @@ export class ResponseWriter {
   }
 
   #scatter(request: Request): void {
-    const bytes = new Uint8Array(this.#pieces.buffer)
     let offset = 0
     for (let i = 0; i < request.scatterCount; i++) {
       const length = request.scatter![2 * i + 1]!
-      this.#memory.write(request.scatter![2 * i]!, bytes, offset, length)
+      this.#memory.write(request.scatter![2 * i]!, this.#pieces, offset, length)
       offset += length
     }
   }
