@@ -22,7 +22,6 @@ const MAX_EVENTS = 256
 export class EpollEngine implements EventEngine {
   readonly name = 'epoll'
   readonly io = new SyncIo()
-  readonly busy = false
   readonly #epoll: number
   readonly #events: Mapping
   readonly #view: DataView

@@ -19,8 +19,6 @@ export interface EventEngine {
   unwatched(token: number): boolean
   /** Tries to end the I/O of request `id` early; its completion comes in any case. */
   cancel(id: number): void
-  /** Whether I/O is in flight, so that its completions have to be looked for while polling. */
-  readonly busy: boolean
   /** Starts queued I/O, and has the kernel post what has completed, without waiting. */
   submit(): void
   /** Whether `reap` would find something. */

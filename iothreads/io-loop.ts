@@ -156,7 +156,7 @@ export class IoLoop implements EngineHandler {
         }
         if (Atomics.load(this.#bell, 0) !== 0) return -1
       }
-      if (this.engine.busy) this.engine.submit()
+      this.engine.submit()
       if (this.engine.ready()) return -1
       const now = clockMonotonicNs()
       if (this.#client.nextDeadline() <= now) return -1

@@ -29,10 +29,6 @@ export class UringEngine implements EventEngine, BlockIo {
     this.#handler = handler
   }
 
-  get busy(): boolean {
-    return this.#inFlight > 0
-  }
-
   watch(fd: number, token: number): void {
     this.#watches[token] = fd
     this.#arm(token)
