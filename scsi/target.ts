@@ -61,7 +61,7 @@ export class Target implements LunInventory {
    * there.
    */
   execute(lun: number, task: Task): void {
-    const nexus = lun < this.#nexuses.length ? this.#nexuses[lun]! : null
+    const nexus = lun >= 0 && lun < this.#nexuses.length ? this.#nexuses[lun]! : null
     if (nexus !== null) nexus.execute(task)
     else if (lun === WLUN_REPORT_LUNS) executeReportLunsUnit(task, this)
     else executeAbsent(task, lun, this)

@@ -156,8 +156,8 @@ export class Task {
   }
 
   /**
-   * Whether the parameter list of `length` bytes is there; if not the task ends: as an overrun if the initiator's buffer
-   * is too short, and as our own failure if it was not gathered.
+   * Whether the parameter list of `length` bytes is there; if not the task ends: as an overrun if the initiator's
+   * buffer is too short, and as our own failure if it was not gathered.
    */
   takesParameters(length: number): boolean {
     this.transferLength = length
@@ -190,6 +190,7 @@ export class Task {
   failErrno(errno: number): void {
     const reading = this.action === ACTION.READ || this.action === ACTION.VERIFY || this.action === ACTION.COMPARE
     if (errno === ERRNO.EBADE) this.end(STATUS.RESERVATION_CONFLICT)
+    else if (errno === ERRNO.EAGAIN) this.end(STATUS.TASK_SET_FULL)
     else this.fail(senseFromErrno(errno, !reading))
   }
 

@@ -5,7 +5,8 @@ import { times } from '../support/long.js'
 import { BLOCKS, fixture } from './support/fixture.js'
 import type { Initiator, Reply } from './support/initiator.js'
 
-// A disk as an array of small numbers, one a block: what commands do to a real one must look the same. A block with content v is filled with v.
+// A disk as an array of small numbers, one a block: what commands do to a real one must look the same. A block with
+// content v is filled with v.
 
 type Model = number[]
 

@@ -60,8 +60,10 @@ t.test('a command goes to its logical unit, and else to who stands in for it', a
   t.equal(wellKnown.send('00*6').status, 0)
   t.equal(wellKnown.send('28 00 00 00 00 00 00 00 01 00').senseCode, SENSE.INVALID_COMMAND_OPERATION_CODE)
   const strange = new Task()
-  target.execute(0xc102, strange)
-  t.equal(strange.senseCode, SENSE.LOGICAL_UNIT_NOT_SUPPORTED)
+  for (const lun of [0xc102, -1, 2 ** 32]) {
+    target.execute(lun, strange)
+    t.equal(strange.senseCode, SENSE.LOGICAL_UNIT_NOT_SUPPORTED)
+  }
 })
 
 t.test('REPORT LUNS settles what every nexus has to say of the inventory', async (t) => {

@@ -32,7 +32,9 @@ export interface Fixture {
   readonly initiator: Initiator
 }
 
-/** A target 0 with a LUN 0 of BLOCKS blocks (on a medium of that size), and an initiator. No unit attention is pending. */
+/**
+ * A target 0 with a LUN 0 of BLOCKS blocks (on a medium of that size), and an initiator. No unit attention is pending.
+ */
 export function fixture(
   changes: Partial<UnitConfig> = {},
   options: { capacity?: number; readOnly?: boolean } = {},
