@@ -1,6 +1,7 @@
 /** The running daemon: IOThreads, LUNs, controllers and their sockets, and the order in which they come and go. */
+import { errnoName } from 'memfd-mmap'
 import { BackendSession, type ReportLevel, type SessionReporter } from 'vhost-user-protocol-ts'
-import { IoThread, type RingFault } from '../iothreads/index.js'
+import { IoThread, type MediumFault, type RingFault } from '../iothreads/index.js'
 import { Controller } from './controller.js'
 import type { ControllerConfig, DaemonConfig } from './daemon-config.js'
 import { errorCode, errorReason, StartError } from './errors.js'
@@ -79,6 +80,7 @@ class Daemon implements RunningDaemon {
     try {
       const iothread = await IoThread.start(config, {
         fault: (fault) => this.#ringFault(fault),
+        mediumFault: (fault) => this.#mediumFault(fault),
         failed: (error) => this.#fail(error),
       })
       const { id, tid, engine, engineFault } = iothread
@@ -136,6 +138,18 @@ class Daemon implements RunningDaemon {
     this.#faultLines.run((more) => {
       const what = fatal ? 'the ring is broken and stays dead until it is set up anew' : 'a bad request was turned away'
       this.#log.warn({ controller, ring: index, code, suppressed: suppressed + more }, `ring ${index}: ${what}`)
+    })
+  }
+
+  #mediumFault({ controller, unit, errno }: MediumFault): void {
+    const id = this.#config.controllers.find(({ id }) => id === controller)?.luns[unit]?.id
+    const reason = errorReason({ code: errnoName(errno) })
+    this.#metrics.countFault('VUS_FLUSH_FAILED')
+    this.#faultLines.run((suppressed) => {
+      this.#log.error(
+        { controller, lun: id, code: 'VUS_FLUSH_FAILED', suppressed },
+        `lun "${id}": a flush failed (${reason}), what was written may be lost: writes and flushes end with MEDIUM ERROR until the daemon is started anew`,
+      )
     })
   }
 

@@ -82,6 +82,8 @@ export function* transferPieces(context: StepContext, request: Request, write: b
 
 function* withBounce(context: StepContext, body: (bounce: Bounce) => Steps): Steps {
   const bounce = context.pool.take()
+  // The initiator hears TASK SET FULL, and tries again when something has ended.
+  if (bounce === undefined) return -ERRNO.EAGAIN
   try {
     return yield* body(bounce)
   } finally {

@@ -1,6 +1,13 @@
 /** IOThreads: the workers that serve request virtqueues. */
 export { FAULT_CODES } from './faults.js'
-export { DEFAULT_POLL_MAX_NS, IoThread, type IoThreadEvents, type IoThreadOptions, type RingFault } from './iothread.js'
+export {
+  DEFAULT_POLL_MAX_NS,
+  IoThread,
+  type IoThreadEvents,
+  type IoThreadOptions,
+  type MediumFault,
+  type RingFault,
+} from './iothread.js'
 export type { Command, Medium, QueueSpec, UnitSpec } from './messages.js'
 export { CANCEL } from './request.js'
 export { FIELD, OPERATION, OPERATION_NAMES, QUEUE_FIELD, QueueStatistics } from './statistics.js'

@@ -15,8 +15,12 @@ export interface IoThreadOptions {
 /** A fault that a guest caused in a ring or a request. */
 export type RingFault = Omit<Extract<Report, { type: 'fault' }>, 'type'>
 
+/** A flush that failed. */
+export type MediumFault = Omit<Extract<Report, { type: 'mediumFault' }>, 'type'>
+
 export interface IoThreadEvents {
   fault(fault: RingFault): void
+  mediumFault(fault: MediumFault): void
   /** The thread has died of an error of ours. */
   failed(error: Error): void
 }
@@ -113,6 +117,8 @@ export class IoThread {
       this.#settle(0)?.resolve(0)
     } else if (report.type === 'fault') {
       this.#events.fault(report)
+    } else if (report.type === 'mediumFault') {
+      this.#events.mediumFault(report)
     } else if (report.type === 'reply') {
       this.#settle(report.id)?.resolve(report.value)
     } else {

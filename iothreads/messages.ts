@@ -92,6 +92,8 @@ export type Report =
       readonly fatal: boolean
       readonly suppressed: number
     }
+  /** A flush of a LUN (its place in the controller's list) has failed; the LUN refuses writes and flushes from now on. */
+  | { readonly type: 'mediumFault'; readonly controller: string; readonly unit: number; readonly errno: number }
 
 export interface WorkerOptions {
   readonly name: string

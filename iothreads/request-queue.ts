@@ -1,6 +1,6 @@
 import { signalEventfd } from 'memfd-mmap'
 import { CHAIN_FAULTS, CMD_RESPONSE, type GuestMemory, RESPONSE, type SplitVirtqueue } from 'vhost-user-protocol-ts'
-import { ACTION, complete, MAX_PARAMETER_BYTES, parameterListLength } from '../scsi/index.js'
+import { ACTION, complete, FLAG, MAX_PARAMETER_BYTES, parameterListLength } from '../scsi/index.js'
 import { PENDING } from './block-io.js'
 import type { BouncePool } from './bounce-pool.js'
 import {
@@ -35,6 +35,8 @@ export interface RequestQueueParts {
   errFd: number
   /** Tells of a fault that the guest caused, for the log; rate limited by whoever listens. */
   fault: (code: string, fatal: boolean) => void
+  /** Tells that a flush of a unit (its place in the controller's list) has failed with `errno`. */
+  mediumFault: (unit: number, errno: number) => void
 }
 
 /**
@@ -60,6 +62,7 @@ export class RequestQueue {
   /** Parameter lists are parsed before anything else is fetched: one buffer serves all requests. */
   readonly #parameters = new Uint8Array(MAX_PARAMETER_BYTES)
   readonly #fault: (code: string, fatal: boolean) => void
+  readonly #mediumFault: (unit: number, errno: number) => void
 
   constructor(parts: RequestQueueParts) {
     this.slot = parts.slot
@@ -74,6 +77,7 @@ export class RequestQueue {
     this.#writer = parts.writer
     this.#pool = parts.pool
     this.#fault = parts.fault
+    this.#mediumFault = parts.mediumFault
   }
 
   /** Requests fetched and not answered. */
@@ -264,6 +268,7 @@ export class RequestQueue {
   #proceed(request: Request, result: number): void {
     const task = request.task
     while (result !== PENDING) {
+      if (result < 0 && task.action === ACTION.FLUSH) this.#flushFailed(request, result)
       if (result >= 0 && result < task.length && (task.action === ACTION.READ || task.action === ACTION.WRITE)) {
         // The kernel moved a part only.
         const isWrite = task.action === ACTION.WRITE
@@ -280,6 +285,12 @@ export class RequestQueue {
         result = this.#operate(request)
       }
     }
+  }
+
+  /** What was acknowledged may be lost: nobody may be told again that it is safe (SBC-3 4.22, and Linux drops the pages). */
+  #flushFailed(request: Request, result: number): void {
+    request.unit!.nexus.unit.state.set(FLAG.WRITE_FAULT)
+    this.#mediumFault(request.unit!.index, -result)
   }
 
   /** Answers a request whose task is done. */

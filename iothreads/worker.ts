@@ -151,6 +151,7 @@ class IoThreadWorker implements LoopClient {
       callFd: spec.callFd,
       errFd: spec.errFd,
       fault: this.#faultReporter(id, spec.index),
+      mediumFault: (unit, errno) => this.#report({ type: 'mediumFault', controller: id, unit, errno }),
     })
     controller.queues.set(spec.index, queue)
     this.#kicks.set(queue, spec.kickFd)

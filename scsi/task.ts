@@ -186,7 +186,10 @@ export class Task {
     this.#check(SENSE.INVALID_FIELD_IN_PARAMETER_LIST, NOT_GIVEN, byte, bit, false)
   }
 
-  /** Ends the command because the block operation in action, offset and length failed. */
+  /**
+   * Ends the command because the block operation in action, offset and length failed: CHECK CONDITION by senseFromErrno;
+   * for EAGAIN (nothing left to run it with) TASK SET FULL, for EBADE (reserved below us) RESERVATION CONFLICT.
+   */
   failErrno(errno: number): void {
     const reading = this.action === ACTION.READ || this.action === ACTION.VERIFY || this.action === ACTION.COMPARE
     if (errno === ERRNO.EBADE) this.end(STATUS.RESERVATION_CONFLICT)

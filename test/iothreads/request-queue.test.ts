@@ -1,4 +1,4 @@
-import { createEventfd, drainEventfd, raw } from 'memfd-mmap'
+import { createEventfd, drainEventfd, ERRNO, raw } from 'memfd-mmap'
 import t from 'tap'
 import { CMD_REQUEST, CMD_RESPONSE, RESPONSE } from 'vhost-user-protocol-ts'
 import type { Driver } from '../../iothreads/drivers/driver.js'
@@ -333,6 +333,7 @@ t.test("the medium's errors become sense data, at any step", async (t) => {
         driver.calls.length = 0
         driver.failures.clear()
         driver.failures.set(failing, EIO)
+        rig.units.bindings[0]!.nexus.unit.state.clear(FLAG.WRITE_FAULT)
         driver.limit = limit ?? Number.POSITIVE_INFINITY
         driver.pending = pending
         const head = rig.submit(command)
@@ -355,6 +356,7 @@ t.test("the medium's errors become sense data, at any step", async (t) => {
     }
   }
   driver.failures.clear()
+  rig.units.bindings[0]!.nexus.unit.state.clear(FLAG.WRITE_FAULT)
   driver.pending = false
   driver.limit = Number.POSITIVE_INFINITY
   driver.calls.length = 0
@@ -613,7 +615,7 @@ t.test('cancelled requests are answered once, with the reason', async (t) => {
     { cdb: synchronizeCache10() },
   ]
   // The buffers that steps use come from the pool, and go back there.
-  const bounces = commands.map(() => rig.pool.take())
+  const bounces = commands.map(() => rig.pool.take()!)
   const addresses = bounces.map(({ address }) => address).sort()
   for (const bounce of bounces) rig.pool.give(bounce)
   for (const reason of [CANCEL.ABORTED, CANCEL.RESET]) {
@@ -651,13 +653,41 @@ t.test('cancelled requests are answered once, with the reason', async (t) => {
       t.equal(one.remaining, 0)
       t.equal(other.remaining, requests.length > 0 ? 0 : 1)
       t.equal(rig.queue.busy, 0)
-      const back = commands.map(() => rig.pool.take())
+      const back = commands.map(() => rig.pool.take()!)
       t.strictSame(back.map(({ address }) => address).sort(), addresses, 'all bounce buffers are back')
       for (const bounce of back) rig.pool.give(bounce)
     }
   }
   driver.pending = false
   t.match(rig.run({ cdb: read10(0, 1), dataIn: 512 }), { response: 0, status: 0 }, 'the request is as new')
+})
+
+t.test('a request that finds no bounce buffer is to be sent again', async (t) => {
+  const { rig } = rigWith(t)
+  const taken = Array.from({ length: 128 }, () => rig.pool.take()!)
+  t.match(rig.run({ cdb: verify10(0, 8) }), { response: RESPONSE.OK, status: STATUS.TASK_SET_FULL, residual: 0 })
+  for (const bounce of taken) rig.pool.give(bounce)
+  t.match(rig.run({ cdb: verify10(0, 8) }), { response: RESPONSE.OK, status: STATUS.GOOD })
+})
+
+t.test('after a failed flush nothing is called written any more', async (t) => {
+  const { rig, driver } = rigWith(t)
+  driver.pending = true
+  rig.submit({ cdb: synchronizeCache10() })
+  rig.turn()
+  rig.queue.completed(driver.finish().request, -ERRNO.EIO)
+  rig.queue.publish()
+  t.match(rig.answers()[0]!.result, { response: RESPONSE.OK, status: STATUS.CHECK_CONDITION })
+  t.strictSame(rig.mediumFaults, [{ unit: 0, errno: ERRNO.EIO }])
+  driver.pending = false
+  const calls = driver.calls.length
+  for (const command of [{ cdb: synchronizeCache10() }, { cdb: write10(0, 1), dataOut: random(512) }]) {
+    const { status, sense } = rig.run(command)
+    t.equal(status, STATUS.CHECK_CONDITION)
+    t.equal(sense[2]! & 0x0f, 3, 'MEDIUM ERROR')
+  }
+  t.equal(driver.calls.length, calls, 'the driver is not asked')
+  t.match(rig.run({ cdb: read10(0, 1), dataIn: 512 }), { status: STATUS.GOOD })
 })
 
 t.test('requests in flight are found by unit and tag', async (t) => {

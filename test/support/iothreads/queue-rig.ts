@@ -58,6 +58,7 @@ export class QueueRig {
   readonly queue: RequestQueue
   /** Faults that were told of. */
   readonly faults: { code: string; fatal: boolean }[] = []
+  readonly mediumFaults: { unit: number; errno: number }[] = []
   readonly #heads: Int32Array
   readonly #inFlight = new Map<number, LaidOut | null>()
   readonly #areaBytes = 2 ** 20
@@ -104,6 +105,7 @@ export class QueueRig {
       callFd: -1,
       errFd: -1,
       fault: (code, fatal) => this.faults.push({ code, fatal }),
+      mediumFault: (unit, errno) => this.mediumFaults.push({ unit, errno }),
     })
     t.teardown(() => {
       this.table.release()
