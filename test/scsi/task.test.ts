@@ -130,9 +130,15 @@ t.test('complete() gives the result of a block operation', async (t) => {
     complete(task, -ERRNO.EIO)
     t.match(task, { action: ACTION.DONE, status: STATUS.CHECK_CONDITION, senseCode: sense })
   }
-  task.action = ACTION.WRITE
-  complete(task, -ERRNO.EBADE)
-  t.match(task, { action: ACTION.DONE, status: STATUS.RESERVATION_CONFLICT, senseLength: 0 })
+  for (const [errno, status] of [
+    [ERRNO.EBADE, STATUS.RESERVATION_CONFLICT],
+    [ERRNO.EAGAIN, STATUS.TASK_SET_FULL],
+  ] as const) {
+    task.action = ACTION.WRITE
+    task.transferLength = 512
+    complete(task, -errno)
+    t.match(task, { action: ACTION.DONE, status, senseLength: 0, transferLength: 0 })
+  }
 })
 
 t.test('a difference is a MISCOMPARE at its block', async (t) => {
