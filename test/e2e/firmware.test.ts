@@ -13,10 +13,10 @@ import { findRequirements, guestTest } from '../support/guest/requirements.js'
 import { sparseImage } from '../support/image.js'
 import { tempDir } from '../support/temp-dir.js'
 
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 const BLOCK = 512
-const BOOT = 90_000
+const BOOT = 120_000
 const LEGACY_STATUS = 18
 /** ACKNOWLEDGE, DRIVER and DRIVER_OK; virtio 1.3 2.1. */
 const STARTED = 7

@@ -6,16 +6,17 @@ import { type Guest, startGuest } from '../support/guest/guest.js'
 import { vhostUserScsi } from '../support/guest/qemu.js'
 import { guestTest } from '../support/guest/requirements.js'
 import { sparseImage } from '../support/image.js'
+import type { Teardown } from '../support/teardown.js'
 import { tempDir } from '../support/temp-dir.js'
 
-t.setTimeout(300_000)
+t.setTimeout(600_000)
 
 const PROGRAMS = ['fio', 'mkfs.ext4', 'e2fsck', 'blkdiscard', 'dd', 'cmp', 'sha256sum']
 const MIB = 1024 * 1024
 const SIZE = 128
 const QUEUES = ['0', '1']
 
-const start = (daemon: Daemon): ReturnType<typeof startGuest> =>
+const start = (t: Teardown, daemon: Daemon): Promise<Guest> =>
   startGuest(t, {
     devices: vhostUserScsi(daemon.socketPath, 2),
     programs: PROGRAMS,
@@ -36,7 +37,7 @@ const verifiedIo = async (guest: Guest, disks: readonly string[], mebibytes: num
     '--output-format=json --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite',
     '--bssplit=4k/60:16k/20:64k/15:128k/5 --verify=crc32c --verify_fatal=1',
   ]
-  const output = await guest.check(`fio ${options.join(' ')} ${jobs.join(' ')}`, { timeout: 120_000 })
+  const output = await guest.check(`fio ${options.join(' ')} ${jobs.join(' ')}`, { timeout: 240_000 })
   const report = JSON.parse(output) as { jobs: { jobname: string; error: number; read: Io; write: Io }[] }
   t.equal(report.jobs.length, jobs.length)
   for (const { jobname, error, read, write } of report.jobs) {
@@ -78,7 +79,7 @@ t.test('verified I/O from two CPUs through two IOThreads', guestTest(PROGRAMS), 
   await t.test('round robin', async (t) => {
     const daemon = await startDaemon(t, [...iothreads, ...luns])
     const before = footprint(daemon)
-    const guest = await start(daemon)
+    const guest = await start(t, daemon)
     let disk = await guest.disk(0, 0)
     const memory = await guest.disk(1, 0)
     t.equal(await guest.check(`cat /sys/block/${disk}/mq/*/cpu_list`), '0\n1\n', 'a queue for each CPU')
@@ -127,7 +128,7 @@ t.test('verified I/O from two CPUs through two IOThreads', guestTest(PROGRAMS), 
       { iothread: 'io1', vqs: [0] },
     ])
     const daemon = await startDaemon(t, [...iothreads, `--iothread-vq-mapping=${mapping}`, ...luns])
-    const guest = await start(daemon)
+    const guest = await start(t, daemon)
     await verifiedIo(guest, [await guest.disk(0, 0), await guest.disk(1, 0)], 24)
     const threads = await threadsOfQueues(daemon)
     t.same(

@@ -9,9 +9,10 @@ import { STREAM_PORT } from '../support/guest/init-script.js'
 import { vhostUserScsi } from '../support/guest/qemu.js'
 import { guestTest } from '../support/guest/requirements.js'
 import { sparseImage } from '../support/image.js'
+import type { Teardown } from '../support/teardown.js'
 import { tempDir } from '../support/temp-dir.js'
 
-t.setTimeout(240_000)
+t.setTimeout(480_000)
 
 const PROGRAMS = ['dd']
 const BLOCK = 4096
@@ -21,7 +22,7 @@ const WRITERS = 4
 const REGION = 4096
 const ENOUGH = 100
 
-const start = (daemon: Daemon): ReturnType<typeof startGuest> =>
+const start = (t: Teardown, daemon: Daemon): Promise<Guest> =>
   startGuest(t, {
     devices: vhostUserScsi(daemon.socketPath, 2),
     programs: PROGRAMS,
@@ -55,7 +56,7 @@ t.test('guests come and go', guestTest(PROGRAMS), async (t) => {
   const daemon = await startDaemon(t, luns)
   const idle = footprint(daemon)
 
-  const first = await start(daemon)
+  const first = await start(t, daemon)
   const written = block(0, REGION - 1)
   await first.check(
     `echo -n '${written}' | dd of=/dev/${await first.disk(0, 0)} bs=${BLOCK} seek=${REGION - 1} conv=fsync`,
@@ -65,7 +66,7 @@ t.test('guests come and go', guestTest(PROGRAMS), async (t) => {
   t.ok(left.files.length <= idle.files.length, 'no descriptor left over', { idle, left })
   t.ok(left.mappings.length <= idle.mappings.length, 'no mapping left over', { idle, left })
 
-  const guest = await start(daemon)
+  const guest = await start(t, daemon)
   const read = `dd if=/dev/${await guest.disk(0, 0)} bs=${BLOCK} skip=${REGION - 1} count=1 status=none`
   t.equal(await guest.check(read), written, 'a second guest finds what the first has written')
 

@@ -6,7 +6,7 @@ import { guestTest } from '../support/guest/requirements.js'
 import { sparseImage } from '../support/image.js'
 import { tempDir } from '../support/temp-dir.js'
 
-t.setTimeout(240_000)
+t.setTimeout(360_000)
 
 const UDEV = [
   '/lib/systemd/systemd-udevd',

@@ -10,9 +10,9 @@ import { tempDir } from './temp-dir.js'
 
 const MAIN = fileURLToPath(new URL('../../daemon/main.js', import.meta.url))
 
-const START = 20_000
-const STOP = 20_000
-const SCRAPE = 10_000
+const START = 60_000
+const STOP = 60_000
+const SCRAPE = 30_000
 
 /** GET over a Unix socket, on a connection of its own. Rejects unless the status is 200. */
 const fetchUnix = (socketPath: string, path: string): Promise<string> =>

@@ -3,7 +3,7 @@ import type { ReportedError } from '../deadline.js'
 import { startGuest } from './guest.js'
 import { guestTest } from './requirements.js'
 
-t.setTimeout(120_000)
+t.setTimeout(240_000)
 
 t.test('a guest on a disk of QEMU itself', guestTest(['lsblk']), async (t) => {
   const guest = await startGuest(t, {

@@ -24,8 +24,8 @@ export interface RunOptions {
   timeout?: number
 }
 
-const BOOT = 60_000
-const RUN = 60_000
+const BOOT = 120_000
+const RUN = 120_000
 const POWER_OFF = 30_000
 
 const PORTS = [
