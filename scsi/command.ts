@@ -158,7 +158,7 @@ export class Command {
     const refused = this.#refused
     for (let byte = 1; byte < Math.min(this.length, CHECKED_BYTES); byte++) {
       let allowed = this.usage[byte]!
-      if (byte === 1) allowed |= (definition.ignored ?? 0) | (this.serviceAction >= 0 ? SERVICE_ACTION_MASK : 0)
+      if (byte === 1) allowed |= definition.ignored ?? 0
       refused.setUint8(byte, ~allowed & 0xff)
     }
     this.#refused0 = refused.getInt32(0)
