@@ -1,4 +1,5 @@
 import { ERRNO, memcmp, memcpy } from 'memfd-mmap'
+import { ACTION } from '../scsi/index.js'
 import { PENDING } from './block-io.js'
 import { BOUNCE_BYTES, type Bounce, type BouncePool } from './bounce-pool.js'
 import type { Driver } from './drivers/driver.js'
@@ -191,5 +192,8 @@ export function* zeroRange(context: StepContext, request: Request, deallocate: b
     deallocate ? driver.discard(request, offset, length) : driver.zero(request, offset, length),
   )
   if (result === -ERRNO.EOPNOTSUPP) return yield* zeroPieces(context, request)
-  return result >= 0 && fua ? yield* settled(driver.flush(request)) : result
+  if (result < 0 || !fua) return result
+  // Its failure is that of a flush, whatever the command was.
+  request.task.action = ACTION.FLUSH
+  return yield* settled(driver.flush(request))
 }

@@ -690,6 +690,15 @@ t.test('after a failed flush nothing is called written any more', async (t) => {
   t.match(rig.run({ cdb: read10(0, 1), dataIn: 512 }), { status: STATUS.GOOD })
 })
 
+t.test('a flush that makes zeros durable is a flush', async (t) => {
+  const { rig, driver } = rigWith(t, {}, { flags: 0 })
+  driver.failures.set(1, ERRNO.EIO)
+  const answer = rig.run({ cdb: writeSame16(0, 8), dataOut: new Uint8Array(512) })
+  t.equal(senseCode(answer.sense), SENSE.WRITE_ERROR)
+  t.strictSame(rig.mediumFaults, [{ unit: 0, errno: ERRNO.EIO }])
+  t.equal(rig.run({ cdb: synchronizeCache10() }).status, STATUS.CHECK_CONDITION)
+})
+
 t.test('requests in flight are found by unit and tag', async (t) => {
   const driver = new FakeDriver(SIZE)
   driver.pending = true

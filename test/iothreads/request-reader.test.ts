@@ -7,6 +7,7 @@ import { READ, RequestReader, TARGET_NONE } from '../../iothreads/request-reader
 import { MAX_SEGMENTS } from '../../iothreads/request-table.js'
 import { ResponseWriter } from '../../iothreads/response-writer.js'
 import { QueueRig, type QueueRigOptions } from '../support/iothreads/queue-rig.js'
+import { rounds } from '../support/iothreads/rounds.js'
 import type { Teardown } from '../support/teardown.js'
 
 const MIB = 2 ** 20
@@ -160,7 +161,7 @@ t.test('property: any framing is the same request', async (t) => {
       t.ok(bytes.slice(30, 108).every((byte) => byte === 0))
       t.strictSame(bytes.slice(108), isWrite ? [] : [...data])
     }),
-    { numRuns: process.env.VUS_LONG === undefined ? 150 : 10_000 },
+    { numRuns: rounds(100) },
   )
 })
 

@@ -3,6 +3,7 @@ import { createEventfd, createMemfd, ERRNO, Mapping, raw, signalEventfd } from '
 import t from 'tap'
 import { Uring } from '../../iothreads/uring.js'
 import { CQE, IORING_CQE_F_MORE, IORING_OP, IORING_POLL_ADD_MULTI, SQE } from '../../iothreads/uring-layout.js'
+import { LONG } from '../support/iothreads/rounds.js'
 import { openFiles, sharedMappings } from '../support/proc.js'
 import type { Teardown } from '../support/teardown.js'
 
@@ -245,7 +246,7 @@ t.test(
   async (t) => {
     const ENTRIES = 1024
     const ring = open(t, ENTRIES, 2 * ENTRIES)
-    const total = process.env.VUS_LONG === undefined ? 2 ** 17 + 77 : 2 ** 32 + 2 ** 20
+    const total = LONG ? 2 ** 32 + 2 ** 20 : 2 ** 17 + 77
     let sent = 0
     let came = 0
     let wrong = 0

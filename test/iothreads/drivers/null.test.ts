@@ -1,0 +1,44 @@
+import { clockMonotonicNs } from 'memfd-mmap'
+import t from 'tap'
+import { PENDING } from '../../../iothreads/block-io.js'
+import { NullDriver } from '../../../iothreads/drivers/null.js'
+import type { Request } from '../../../iothreads/request.js'
+import { SegmentRig } from '../../support/iothreads/request-with.js'
+
+const operations = (driver: NullDriver, request: Request, rig: SegmentRig): number[] => [
+  driver.transfer(request, rig.table, false, 0, 512, false),
+  driver.transfer(request, rig.table, true, 2 ** 40, 2 ** 29, true),
+  driver.buffer(request, true, rig.address, 0, 77, true),
+  driver.flush(request),
+  driver.discard(request, 0, 512),
+  driver.zero(request, 0, 512),
+]
+
+t.test('without a delay everything ends at once and nothing is moved', async (t) => {
+  const rig = new SegmentRig(t, 4096)
+  rig.bytes.fill(0x12)
+  const request = rig.request([[0, 512]], [[1024, 512]])
+  const driver = new NullDriver(0, () => t.fail('ended twice'))
+  t.equal(driver.delayLine, null)
+  t.strictSame(operations(driver, request, rig), [512, 2 ** 29, 77, 0, 0, 0])
+  t.ok(rig.bytes.every((byte) => byte === 0x12))
+})
+
+t.test('with a delay everything ends later, in order', async (t) => {
+  const rig = new SegmentRig(t, 4096)
+  const request = rig.request([[0, 512]], [[1024, 512]])
+  const ended: number[] = []
+  const driver = new NullDriver(1e9, (each, result) => {
+    t.equal(each, request)
+    ended.push(result)
+  })
+  const before = clockMonotonicNs()
+  t.strictSame(operations(driver, request, rig), new Array(6).fill(PENDING))
+  const line = driver.delayLine!
+  t.ok(line.deadline >= before + 1e9)
+  line.poll(before + 1e9 - 1)
+  t.strictSame(ended, [])
+  line.poll(clockMonotonicNs() + 1e9)
+  t.strictSame(ended, [512, 2 ** 29, 77, 0, 0, 0])
+  t.equal(line.deadline, Number.POSITIVE_INFINITY)
+})
