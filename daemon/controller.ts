@@ -44,8 +44,8 @@ const PROTOCOL_FEATURES = featureMask(
 const MEMORY_SLOTS = 509
 
 export interface ControllerEvents {
-  /** A ring is broken, or a bad request was turned away. */
-  fault(code: string): void
+  /** A ring of the main loop is broken. */
+  fault(index: number, code: string): void
   /** An error of ours that leaves the controller in doubt. */
   failed(error: unknown): void
 }
@@ -66,7 +66,7 @@ export class Controller implements BackendDevice {
   readonly #units: readonly ManagedUnit[]
   readonly #memory = new GuestMemoryTable()
   readonly #active = new Map<number, RingSetup>()
-  /** Rings that a change of the memory table stopped, and that could not go on (if it left them outside of memory). */
+  /** Rings that a change of the memory table stopped: empty, unless one could not be started again. */
   readonly #paused = new Map<number, RingSetup>()
   /** Counters of the request queues that were ever started. */
   readonly #statistics = new Map<number, QueueStatistics>()
@@ -141,7 +141,7 @@ export class Controller implements BackendDevice {
         entries.push(this.#memory.map(region, fds[i]!))
       })
     } catch (error) {
-      GuestMemoryTable.unmap(entries)
+      this.#memory.discard(entries)
       throw error
     }
     await this.#changeMemory(entries)
@@ -164,13 +164,28 @@ export class Controller implements BackendDevice {
       )
   }
 
-  /** Replaces the memory table, also while rings run: they pause, with nothing in flight, and go on where they were. */
+  /**
+   * Replaces the memory table, also while rings run: they pause, with nothing in flight, and go on where they were.
+   *
+   * @throws DeviceError where a running ring would be left outside of memory; then nothing has changed
+   */
   async #changeMemory(entries: readonly MemoryEntry[]): Promise<void> {
     const running = [...this.#active.values()]
-    if (running.length > 0) this.#lockImages()
+    const memory = GuestMemoryTable.memoryOf(entries)
     try {
-      for (const setup of running) this.#paused.set(setup.index, { ...setup, base: await this.stopRing(setup.index) })
-      const gone = this.#memory.replace(entries)
+      for (const setup of running) hostRing(setup, memory)
+      if (running.length > 0) this.#lockImages()
+    } catch (error) {
+      this.#memory.discard(entries)
+      throw error
+    }
+    try {
+      await Promise.all(
+        running.map(async (setup) => {
+          this.#paused.set(setup.index, { ...setup, base: await this.stopRing(setup.index) })
+        }),
+      )
+      const gone = this.#memory.replace(entries, memory)
       await this.#tellAll({ type: 'setMemory', controller: this.id, regions: this.#memory.regions })
       GuestMemoryTable.unmap(gone)
       for (const [index, setup] of this.#paused) {
@@ -185,7 +200,7 @@ export class Controller implements BackendDevice {
   async startRing(setup: RingSetup): Promise<void> {
     const { index } = setup
     const ring = hostRing(setup, this.#memory.memory)
-    const fault = (code: string): void => this.#events.fault(code)
+    const fault = (code: string): void => this.#events.fault(index, code)
     if (index === VQ.CONTROL) {
       this.#control = new ControlQueue(
         ring,

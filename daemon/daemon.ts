@@ -20,6 +20,12 @@ interface Served {
   session: BackendSession | undefined
 }
 
+/** The log of one controller, whose guest cannot flood it, nor silence what is said of other guests. */
+interface ControllerLog {
+  readonly log: Log
+  readonly limit: RateLimit
+}
+
 /** Starts everything; resolves when the sockets can be connected to. Rejects with StartError, with nothing left behind. */
 export async function startDaemon(config: DaemonConfig, log: Log): Promise<RunningDaemon> {
   const daemon = new Daemon(config, log)
@@ -41,7 +47,7 @@ class Daemon implements RunningDaemon {
   readonly #luns = new Map<string, Lun>()
   readonly #opened: Listener[] = []
   readonly #served: Served[] = []
-  readonly #faultLines = new RateLimit()
+  readonly #logs = new Map<string, ControllerLog>()
   #metricsServer: MetricsServer | undefined
   #ready = false
   #finish: () => void = () => {}
@@ -102,11 +108,14 @@ class Daemon implements RunningDaemon {
   }
 
   async #serve(config: ControllerConfig, listener: Listener): Promise<void> {
-    const log = this.#log.child({ controller: config.id })
+    const { log } = this.#logOf(config.id)
     const iothreads = config.queueToIothread.map((index) => this.#iothreads[index]!)
     const luns = config.luns.map(({ id }) => this.#luns.get(id)!)
     const controller = new Controller(config, iothreads, luns, log, {
-      fault: (code) => this.#fault(code, log),
+      fault: (index, code) => {
+        this.#metrics.countFault(code)
+        this.#ringFault({ controller: config.id, index, code, fatal: true, suppressed: 0 })
+      },
       failed: (error) => this.#fail(error),
     })
     await controller.attach()
@@ -115,29 +124,38 @@ class Daemon implements RunningDaemon {
     listener.start(async (fd) => {
       this.#metrics.countConnection()
       log.info(`front end connected on ${listener.address}`)
-      served.session = new BackendSession(fd, controller, { report: this.#reporter(log) })
+      served.session = new BackendSession(fd, controller, { report: this.#reporter(config.id) })
       await served.session.closed
       served.session = undefined
     })
   }
 
-  #reporter(log: Log): SessionReporter {
+  #logOf(controller: string): ControllerLog {
+    let found = this.#logs.get(controller)
+    if (found === undefined) {
+      found = { log: this.#log.child({ controller }), limit: new RateLimit() }
+      this.#logs.set(controller, found)
+    }
+    return found
+  }
+
+  #reporter(controller: string): SessionReporter {
+    const { log, limit } = this.#logOf(controller)
     return {
       event: (level: ReportLevel, code, message, fields) => {
-        if (level === 'warn' || level === 'error') {
-          this.#metrics.countFault(code)
-          this.#faultLines.run((suppressed) => log[level]({ code, ...fields, suppressed }, message))
-        } else {
-          log[level]({ code, ...fields }, message)
-        }
+        if (level === 'warn' || level === 'error') this.#metrics.countFault(code)
+        // What ends a connection is an error: as rare as connections are, and always said.
+        if (level === 'warn') limit.run((suppressed) => log.warn({ code, ...fields, suppressed }, message))
+        else log[level]({ code, ...fields }, message)
       },
     }
   }
 
   #ringFault({ controller, index, code, fatal, suppressed }: RingFault): void {
-    this.#faultLines.run((more) => {
+    const { log, limit } = this.#logOf(controller)
+    limit.run((more) => {
       const what = fatal ? 'the ring is broken and stays dead until it is set up anew' : 'a bad request was turned away'
-      this.#log.warn({ controller, ring: index, code, suppressed: suppressed + more }, `ring ${index}: ${what}`)
+      log.warn({ ring: index, code, suppressed: suppressed + more }, `ring ${index}: ${what}`)
     })
   }
 
@@ -145,19 +163,13 @@ class Daemon implements RunningDaemon {
     const id = this.#config.controllers.find(({ id }) => id === controller)?.luns[unit]?.id
     const reason = errorReason({ code: errnoName(errno) })
     this.#metrics.countFault('VUS_FLUSH_FAILED')
-    this.#faultLines.run((suppressed) => {
-      this.#log.error(
-        { controller, lun: id, code: 'VUS_FLUSH_FAILED', suppressed },
+    const { log, limit } = this.#logOf(controller)
+    limit.run((suppressed) => {
+      log.error(
+        { lun: id, code: 'VUS_FLUSH_FAILED', suppressed },
         `lun "${id}": a flush failed (${reason}), what was written may be lost: writes and flushes end with MEDIUM ERROR until the daemon is started anew`,
       )
     })
-  }
-
-  #fault(code: string, log: Log): void {
-    this.#metrics.countFault(code)
-    this.#faultLines.run((suppressed) =>
-      log.warn({ code, suppressed }, 'a ring is broken and stays dead until it is set up anew'),
-    )
   }
 
   *#queues(): Iterable<QueueSource> {

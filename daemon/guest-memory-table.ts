@@ -18,7 +18,7 @@ export class GuestMemoryTable {
   }
 
   /**
-   * Maps a region. It is not in the table before `commit`.
+   * Maps a region. It is not in the table before `replace`.
    *
    * @throws DeviceError where the descriptor cannot be mapped or is shorter than the region
    */
@@ -60,12 +60,25 @@ export class GuestMemoryTable {
     return this.#entries.filter((each) => each !== entry)
   }
 
-  /** Makes `entries` the table. What is no longer in it has to be unmapped by `unmap`, when no thread has views of it. */
-  replace(entries: readonly Entry[]): readonly Entry[] {
+  /** What a table of `entries` would translate by. */
+  static memoryOf(entries: readonly Entry[]): GuestMemory {
+    return new GuestMemory(entries.map(({ region }) => region))
+  }
+
+  /**
+   * Makes `entries` the table, and `memory` (of these entries) the main thread's view of it. Answers the entries that
+   * are no longer in it: they have to be unmapped by `unmap`, when no thread has views of them.
+   */
+  replace(entries: readonly Entry[], memory: GuestMemory): readonly Entry[] {
     const gone = this.#entries.filter((entry) => !entries.includes(entry))
     this.#entries = entries
-    this.memory = new GuestMemory(this.regions)
+    this.memory = memory
     return gone
+  }
+
+  /** Unmaps those of `entries` that did not get into the table. */
+  discard(entries: readonly Entry[]): void {
+    GuestMemoryTable.unmap(entries.filter((entry) => !this.#entries.includes(entry)))
   }
 
   static unmap(entries: readonly Entry[]): void {

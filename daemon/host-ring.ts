@@ -24,24 +24,31 @@ export interface HostRing {
   readonly errFd: number
 }
 
-/** @throws DeviceError where a part of the ring is not in the front end's memory */
+/** Alignment of the parts of a split ring (virtio 1.3 2.7). */
+const ALIGNMENT = { desc: 16, avail: 2, used: 4 } as const
+
+/**
+ * @throws DeviceError where a part of the ring is not in the front end's memory, or is not aligned where this process
+ *   has that mapped (atomic accesses across cache lines are slow for the whole machine)
+ */
 export function hostRing(setup: RingSetup, memory: GuestMemory): HostRing {
   const { index, size, base, kickFd, callFd, errFd, features } = setup
-  const part = (name: string, address: number, bytes: number): number => {
+  const part = (name: string, address: number, bytes: number, alignment: number): number => {
     const host = memory.translateUser(address, bytes)
-    if (host >= 0) return host
-    throw new DeviceError(
-      'VUS_RING_ADDRESS',
-      `ring ${index}: its ${name} at 0x${address.toString(16)} is not in the front end's memory`,
-    )
+    const where = `ring ${index}: its ${name} at 0x${address.toString(16)}`
+    if (host < 0) throw new DeviceError('VUS_RING_ADDRESS', `${where} is not in the front end's memory`)
+    if (host % alignment !== 0) {
+      throw new DeviceError('VUS_RING_ALIGNMENT', `${where} is in a region that is not aligned to ${alignment} bytes`)
+    }
+    return host
   }
   return {
     index,
     size,
     base,
-    desc: part('descriptor table', setup.desc, descBytes(size)),
-    avail: part('available ring', setup.avail, availBytes(size)),
-    used: part('used ring', setup.used, usedBytes(size)),
+    desc: part('descriptor table', setup.desc, descBytes(size), ALIGNMENT.desc),
+    avail: part('available ring', setup.avail, availBytes(size), ALIGNMENT.avail),
+    used: part('used ring', setup.used, usedBytes(size), ALIGNMENT.used),
     eventIdx: hasFeature(features, VIRTIO_F.EVENT_IDX),
     indirect: hasFeature(features, VIRTIO_F.INDIRECT_DESC),
     kickFd,

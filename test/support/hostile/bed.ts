@@ -54,11 +54,16 @@ export class Bed {
     return new Bed(daemon, footprint(daemon))
   }
 
-  /** A well-behaved set-up of two request queues, to do something bad with. */
-  connect(options: InitiatorOptions = {}): Promise<Initiator> {
-    return this.#reported(
-      Initiator.connect(this.daemon.socketPath, { queues: 2, memory: REGIONS, deadline: PATIENCE, ...options }),
-    )
+  /** A well-behaved set-up of two request queues, to do something bad with. Gone at the latest with the test. */
+  async connect(t: Teardown, options: InitiatorOptions = {}): Promise<Initiator> {
+    const initiator = await Initiator.connect(this.daemon.socketPath, {
+      queues: 2,
+      memory: REGIONS,
+      deadline: PATIENCE,
+      ...options,
+    })
+    t.teardown(() => initiator.close())
+    return initiator
   }
 
   /** The faults counted so far; those that never happened are left out. */
@@ -92,7 +97,7 @@ export class Bed {
       await eventually(PATIENCE, `${missing()} in the log`, () => (missing().length === 0 ? true : undefined)).catch(
         () => {},
       )
-      t.same(missing(), [], 'codes that are not in the log')
+      t.same(missing(), [], 'codes that are not in the log', { log: this.#log.slice(from) })
       await this.#reported(serve(this.daemon.socketPath))
       t.pass('the next front end is served')
       const left = await settledFootprint(this.daemon, this.#idle)
