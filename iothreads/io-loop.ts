@@ -2,7 +2,7 @@ import { clockMonotonicNs } from 'memfd-mmap'
 import { AdaptivePolling } from './adaptive-polling.js'
 import { EpollEngine } from './epoll-engine.js'
 import type { EngineHandler, EventEngine } from './event-engine.js'
-import type { WorkerOptions } from './messages.js'
+import { BELL, type WorkerOptions } from './messages.js'
 import type { RequestQueue } from './request-queue.js'
 import { SLOT_BITS, SLOT_MASK } from './request-table.js'
 import { QUEUE_FIELD } from './statistics.js'
@@ -13,6 +13,8 @@ const DOORBELL = 0
 
 /** No wait is longer, ns: a lost wake-up then costs a second, not a hang. */
 const LONGEST_WAIT = 1e9
+/** The same while a queue has no kick descriptor: such a driver does not notify, and expects to be polled. */
+const LONGEST_WAIT_UNNOTIFIED = 50_000
 
 /** Polling rounds between two looks at the clock and at the kernel. */
 const ROUNDS = 16
@@ -38,12 +40,16 @@ export class IoLoop implements EngineHandler {
   /** Why io_uring is not used; null: it is, or was not asked for. */
   readonly engineFault: string | null
   stopped = false
+  /** The process exits: I/O may be in flight, so that nothing is to be given back. */
+  abandoned = false
   readonly #client: LoopClient
   readonly #bell: Int32Array
   readonly #polling: AdaptivePolling
   /** Queues by slot; null: free. */
   readonly #slots: (RequestQueue | null)[] = []
   #queues: RequestQueue[] = []
+  /** Queues without a kick descriptor. */
+  #unnotified = 0
 
   constructor(options: WorkerOptions, client: LoopClient) {
     this.#client = client
@@ -70,15 +76,18 @@ export class IoLoop implements EngineHandler {
     return free >= 0 ? free : this.#slots.length
   }
 
+  /** @throws SystemError where the kick descriptor cannot be watched */
   add(queue: RequestQueue, kickFd: number): void {
+    if (kickFd >= 0) this.engine.watch(kickFd, queue.slot + 1)
+    else this.#unnotified++
     this.#slots[queue.slot] = queue
     this.#queues.push(queue)
-    if (kickFd >= 0) this.engine.watch(kickFd, queue.slot + 1)
   }
 
   /** Ends the watch of a queue that is to go. */
   release(queue: RequestQueue, kickFd: number): void {
     if (kickFd >= 0) this.engine.unwatch(kickFd, queue.slot + 1)
+    else this.#unnotified--
   }
 
   /** Whether nothing of the queue is in the engine any more. */
@@ -115,9 +124,9 @@ export class IoLoop implements EngineHandler {
     for (let i = 0; i < queues.length; i++) work += queues[i]!.drain()
     if (work > 0) engine.submit()
     work += engine.reap()
-    if (Atomics.load(this.#bell, 0) !== 0) {
-      Atomics.store(this.#bell, 0, 0)
-      this.#client.messages()
+    if (Atomics.load(this.#bell, 0) !== BELL.SILENT) {
+      if (Atomics.exchange(this.#bell, 0, BELL.SILENT) === BELL.EXIT) this.stopped = this.abandoned = true
+      else this.#client.messages()
       work++
     }
     this.#client.pollDrivers()
@@ -134,9 +143,10 @@ export class IoLoop implements EngineHandler {
     for (let i = 0; i < queues.length; i++) {
       if (queues[i]!.arm()) more = true
     }
-    if (!more && Atomics.load(this.#bell, 0) === 0) {
+    if (!more && Atomics.load(this.#bell, 0) === BELL.SILENT) {
       const now = clockMonotonicNs()
-      const wait = Math.min(LONGEST_WAIT, this.#client.nextDeadline() - now)
+      const longest = this.#unnotified > 0 ? LONGEST_WAIT_UNNOTIFIED : LONGEST_WAIT
+      const wait = Math.min(longest, this.#client.nextDeadline() - now)
       if (wait > 0) this.engine.wait(wait)
       this.#polling.waited(clockMonotonicNs() - now + polled)
     }
@@ -154,7 +164,7 @@ export class IoLoop implements EngineHandler {
         for (let i = 0; i < queues.length; i++) {
           if (queues[i]!.hasWork()) return -1
         }
-        if (Atomics.load(this.#bell, 0) !== 0) return -1
+        if (Atomics.load(this.#bell, 0) !== BELL.SILENT) return -1
       }
       this.engine.submit()
       if (this.engine.ready()) return -1

@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { close, createEventfd, signalEventfd } from 'memfd-mmap'
-import type { Command, CommandMessage, Report, WorkerOptions } from './messages.js'
+import { BELL, type Command, type CommandMessage, type Report, type WorkerOptions } from './messages.js'
 
 export interface IoThreadOptions {
   readonly id: string
@@ -33,10 +33,10 @@ interface Pending {
 /** Longest polling time before sleeping, ns (QEMU's default for an IOThread). */
 export const DEFAULT_POLL_MAX_NS = 32768
 
-/** Threads that `process.exit()` must not wait for in vain: it joins them, and they may be asleep in the kernel. */
+/** Threads that have not ended. The exit of the process joins them one by one, and they may be asleep in the kernel. */
 const live = new Set<IoThread>()
 process.on('exit', () => {
-  for (const thread of live) thread.poke()
+  for (const thread of live) thread.poke(BELL.EXIT)
 })
 
 /** The main thread's handle of an IOThread. */
@@ -148,9 +148,9 @@ export class IoThread {
     return reply
   }
 
-  /** Has the thread look for messages. */
-  poke(): void {
-    Atomics.store(this.#bell, 0, 1)
+  /** Has the thread look for messages, or leave. */
+  poke(why: number = BELL.MESSAGES): void {
+    Atomics.store(this.#bell, 0, why)
     signalEventfd(this.#doorbell)
   }
 

@@ -76,6 +76,9 @@ export type Command =
   /** Ends the thread. It has no queues. */
   | { readonly type: 'stop' }
 
+/** Why the doorbell rings. EXIT: the process is about to exit, and joins its threads. */
+export const BELL = { SILENT: 0, MESSAGES: 1, EXIT: 2 } as const
+
 export type CommandMessage = Command & { readonly id: number }
 
 /** What an IOThread tells the main thread. */
@@ -105,6 +108,6 @@ export interface WorkerOptions {
   readonly engine: 'auto' | 'io_uring' | 'epoll'
   /** Eventfd that wakes the thread; the main thread's. */
   readonly doorbell: number
-  /** One word: set before the doorbell is rung, for a thread that is polling. */
+  /** One word, a BELL: set before the doorbell is rung, for a thread that is polling. */
   readonly bell: SharedArrayBuffer
 }

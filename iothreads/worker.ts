@@ -1,7 +1,16 @@
 /** Entry point of an IOThread's worker_thread. */
 
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { clockMonotonicNs, gettid, setAffinity, setThreadName, viewMemory } from 'memfd-mmap'
+import {
+  clockMonotonicNs,
+  ERRNO,
+  getAffinity,
+  gettid,
+  SystemError,
+  setAffinity,
+  setThreadName,
+  viewMemory,
+} from 'memfd-mmap'
 import { availBytes, descBytes, SplitVirtqueue, usedBytes } from 'vhost-user-protocol-ts'
 import { BouncePool } from './bounce-pool.js'
 import type { DelayLine } from './delay-line.js'
@@ -51,6 +60,7 @@ class IoThreadWorker implements LoopClient {
     const { engine, engineFault } = this.#loop
     this.#report({ type: 'ready', tid: gettid(), engine: engine.name, engineFault })
     this.#loop.run()
+    if (this.#loop.abandoned) return
     this.#pool.release()
     this.#inlineIo.close()
     engine.close()
@@ -76,6 +86,7 @@ class IoThreadWorker implements LoopClient {
   #execute(id: number, command: Command): number | undefined {
     switch (command.type) {
       case 'attachController': {
+        if (this.#controllers.has(command.controller)) throw new Error(`controller ${command.controller} is attached`)
         const parts = { io: this.#loop.engine.io, inlineIo: this.#inlineIo, ended: this.#ended }
         this.#controllers.set(command.controller, new WorkerController(command.units, parts))
         this.#collectDelayLines()
@@ -153,9 +164,14 @@ class IoThreadWorker implements LoopClient {
       fault: this.#faultReporter(id, spec.index),
       mediumFault: (unit, errno) => this.#report({ type: 'mediumFault', controller: id, unit, errno }),
     })
+    try {
+      this.#loop.add(queue, spec.kickFd)
+    } catch (error) {
+      table.release()
+      throw error
+    }
     controller.queues.set(spec.index, queue)
     this.#kicks.set(queue, spec.kickFd)
-    this.#loop.add(queue, spec.kickFd)
   }
 
   #faultReporter(controller: string, index: number): (code: string, fatal: boolean) => void {
@@ -176,6 +192,7 @@ class IoThreadWorker implements LoopClient {
   #stopQueue(id: number, controllerId: string, index: number): void {
     const controller = this.#controller(controllerId)
     const queue = this.#queue(controllerId, index)
+    if (this.#stopping.some((each) => each.queue === queue)) throw new Error(`queue ${index} is being stopped`)
     queue.fetching = false
     this.#loop.release(queue, this.#kicks.get(queue)!)
     this.#stopping.push({ id, controller, index, queue })
@@ -246,7 +263,15 @@ class IoThreadWorker implements LoopClient {
   }
 }
 
+/** Binds this thread to all of the CPUs; the kernel by itself is content with those that are there. */
+function bind(cpus: readonly number[]): void {
+  setAffinity(gettid(), cpus)
+  const allowed = getAffinity(gettid())
+  const missing = cpus.filter((cpu) => !allowed.includes(cpu))
+  if (missing.length > 0) throw new SystemError('sched_setaffinity', ERRNO.EINVAL, `no CPU ${missing.join(', ')}`)
+}
+
 const options = workerData as WorkerOptions
 setThreadName(options.name)
-if (options.cpus !== null) setAffinity(gettid(), [...options.cpus])
+if (options.cpus !== null) bind(options.cpus)
 new IoThreadWorker(parentPort!, options).run()
