@@ -13,6 +13,8 @@ import type { Initiator } from '../../support/vhost/initiator.js'
 
 t.setTimeout(240_000)
 
+const bed = await Bed.start(t, { attacks: 30 })
+
 const MIB = 2 ** 20
 const USER = 0x7e00_0000_0000
 
@@ -38,13 +40,11 @@ async function refused(frontEnd: FrontEnd, one: MemoryRegion, fd = createMemfd('
 }
 
 t.test('regions that are refused, on a connection that goes on', async (t) => {
-  const bed = await Bed.start(t)
   /** Starts I/O, does it, and looks whether I/O still goes. */
   const refuses = (name: string, code: string, attempt: (initiator: Initiator) => Promise<boolean>) =>
     bed.suffers(t, name, { [code]: 1 }, async (t) => {
       const initiator = await bed.connect(t)
       t.equal(await attempt(initiator), true, 'refused')
-      await initiator.ready(0, 0)
       await writeAndRead(initiator, 0, 1)
       await initiator.close()
     })
@@ -75,9 +75,6 @@ t.test('regions that are refused, on a connection that goes on', async (t) => {
   })
 })
 
-/** For what else there is: a bed has room for ten faults. */
-const bed = await Bed.start(t)
-
 t.test('regions that no process can map', async (t) => {
   await bed.suffers(t, '2^52 bytes', { VUS_REGION_MAP: 1 }, async (t) => {
     const initiator = await bed.connect(t)
@@ -89,7 +86,6 @@ t.test('regions that no process can map', async (t) => {
     const size = 2 ** 44
     const one = region(size, size)
     t.notOk(await refused(initiator.frontEnd, one, createMemfd('sparse', size)), 'it may')
-    await initiator.ready(0, 0)
     await writeAndRead(initiator, 1, 2)
     await initiator.frontEnd.remMemReg(one)
     await writeAndRead(initiator, 1, 3)
@@ -111,7 +107,6 @@ t.test('regions that no process can map', async (t) => {
     }
     t.equal(added, initiator.negotiated.maxMemSlots - initiator.memory.regions.length)
     await initiator.start()
-    await initiator.ready(0, 0)
     await writeAndRead(initiator, 1, 2)
     await initiator.close()
   })
@@ -171,7 +166,6 @@ t.test('memory that running rings need', async (t) => {
     const [, second] = initiator.memory.regions
     await initiator.frontEnd.remMemReg(second!)
     await t.rejects(initiator.frontEnd.remMemReg(second!), { code: 'VUS_NACK' })
-    await initiator.ready(0, 0)
     await writeAndRead(initiator, 0, 5)
     await initiator.close()
   })

@@ -15,8 +15,9 @@ import { frame, vringFd, vringState } from '../../support/hostile/frame.js'
 
 t.setTimeout(240_000)
 
+const bed = await Bed.start(t, { attacks: 40 })
+
 const { VERSION, REPLY, NEED_REPLY } = HEADER_FLAG
-const bed = await Bed.start(t)
 const NONE = new Uint8Array(0)
 
 /** Sends raw bytes as the first thing on a connection; resolves when the daemon has ended it. */

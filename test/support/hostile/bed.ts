@@ -1,8 +1,13 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import { type Daemon, startDaemon } from '../daemon.js'
+import { Child } from '../child.js'
+import { Daemon } from '../daemon.js'
 import { eventually, reported, within } from '../deadline.js'
 import { type Footprint, footprint, settledFootprint } from '../footprint.js'
 import type { Teardown } from '../teardown.js'
+import { tempDir } from '../temp-dir.js'
 import { Initiator, type InitiatorOptions } from '../vhost/initiator.js'
 
 export const PATIENCE = 30_000
@@ -22,36 +27,69 @@ const FAULTS = 'vhost_user_scsi_faults_total'
 /** Faults by their code. */
 export type Faults = Readonly<Record<string, number>>
 
-/**
- * A daemon that is to survive what is done to it. Its log is limited to ten lines of faults at once: no more attacks than that in one
- * bed, if each is to be looked for in the log.
- */
+/** The daemon writes ten lines of faults for each controller at once, then one a second: an attack is to be found in the log. */
+const ATTACKS_PER_CONTROLLER = 8
+const MAIN = fileURLToPath(new URL('../../../daemon/main.js', import.meta.url))
+
+export interface BedOptions {
+  /** How many attacks there may be. Default 8. */
+  readonly attacks?: number
+  /** LUNs of the (first) controller besides LUN 0 of target 0, which is in memory. */
+  readonly luns?: readonly Readonly<Record<string, unknown>>[]
+}
+
+/** A daemon that is to survive what is done to it. A controller is attacked a few times, then the next one. */
 export class Bed {
-  readonly daemon: Daemon
+  readonly #daemons: readonly Daemon[]
   #idle: Footprint
+  #attacks = 0
   #log = ''
 
-  private constructor(daemon: Daemon, idle: Footprint) {
-    this.daemon = daemon
+  private constructor(daemons: readonly Daemon[], idle: Footprint) {
+    this.#daemons = daemons
     this.#idle = idle
-    this.#log = daemon.child.stderr
-    daemon.child.process.stderr?.on('data', (text: string) => {
+    const { child } = daemons[0]!
+    this.#log = child.stderr
+    child.process.stderr?.on('data', (text: string) => {
       this.#log += text
     })
   }
 
-  /** LUN 0 of target 0 is in memory; `args` are further ones. */
-  static async start(t: Teardown, args: readonly string[] = []): Promise<Bed> {
-    const daemon = await startDaemon(t, [
-      '--lun=id=mem0,target=0,lun=0,driver=memory,size=4M',
-      '--num-queues=4',
-      '--log-format=json',
-      ...args,
-    ])
+  static async start(t: Teardown, options: BedOptions = {}): Promise<Bed> {
+    const directory = tempDir(t)
+    const count = Math.ceil((options.attacks ?? 1) / ATTACKS_PER_CONTROLLER)
+    const sockets = Array.from({ length: count }, (_, i) => join(directory, `scsi${i}.sock`))
+    const metrics = join(directory, 'metrics.sock')
+    const memory = sockets.map((_, i) => ({ id: `mem${i}`, driver: 'memory', size: '4M' }))
+    const luns = options.luns?.map((lun, i) => ({ id: `extra${i}`, ...lun })) ?? []
+    const controllers = sockets.map((path, i) => ({
+      id: `vm${i}`,
+      'socket-path': path,
+      'num-queues': 4,
+      luns: [memory[i]!, ...(i === 0 ? luns : [])].map(({ id, ...lun }) => ({
+        id,
+        target: (lun as { target?: number }).target ?? 0,
+        lun: (lun as { lun?: number }).lun ?? 0,
+      })),
+    }))
+    const config = join(directory, 'config.json')
+    const defined = luns.map(({ target, lun, ...rest }: Record<string, unknown>) => rest)
+    writeFileSync(config, JSON.stringify({ luns: [...memory, ...defined], controllers, log: { format: 'json' } }))
+    const args = [MAIN, `--config=${config}`, `--metrics-listen=unix:${metrics}`]
+    const child = new Child(t, 'vhost-user-scsid', process.execPath, args)
+    await child.output('stdout', new RegExp(`^.*${sockets.at(-1)}.*$`, 'm'), PATIENCE)
+    const daemons = sockets.map((path) => new Daemon(child, path, metrics))
     // The first connection and the first scrape open what stays open.
-    await serve(daemon.socketPath)
-    await daemon.metrics()
-    return new Bed(daemon, footprint(daemon))
+    await serve(daemons[0]!.socketPath)
+    await daemons[0]!.metrics()
+    return new Bed(daemons, footprint(daemons[0]!))
+  }
+
+  /** The daemon, with the socket that is to be attacked now. */
+  get daemon(): Daemon {
+    const daemon = this.#daemons[Math.floor(this.#attacks / ATTACKS_PER_CONTROLLER)]
+    if (daemon === undefined) throw new Error(`a bed for ${this.#attacks} attacks`)
+    return daemon
   }
 
   /** A well-behaved set-up of two request queues, to do something bad with. Gone at the latest with the test. */
@@ -105,6 +143,7 @@ export class Bed {
       t.ok(left.mappings.length <= this.#idle.mappings.length, 'no mapping left over', { left, idle: this.#idle })
       // The first one may have counted a connection of ours that was not closed yet.
       this.#idle = left
+      this.#attacks++
     })
   }
 
@@ -124,15 +163,15 @@ function difference(before: Faults, after: Faults): Faults {
 export async function serve(socketPath: string): Promise<void> {
   const initiator = await Initiator.connect(socketPath, { queues: 1, memory: REGIONS, deadline: PATIENCE })
   try {
-    await initiator.ready(0, 0)
     await writeAndRead(initiator, 0, Math.floor(Math.random() * 256))
   } finally {
     await initiator.close()
   }
 }
 
-/** Writes eight blocks and reads them back, on one request queue. Throws when they differ. */
+/** Writes eight blocks of LUN 0 and reads them back, on one request queue. Throws when they differ. */
 export async function writeAndRead(initiator: Initiator, queue: number, seed: number): Promise<void> {
+  await initiator.ready(0, 0, { queue })
   const bytes = new Uint8Array(4096).map((_, i) => i * 7 + seed + (i >> 8))
   const block = 8 * queue
   const written = await initiator.scsi({ cdb: [0x2a, 0, 0, 0, 0, block, 0, 0, 8, 0], dataOut: bytes }, { queue })
