@@ -14,7 +14,7 @@ export interface Requirements {
 
 const QBOOT = '/usr/share/qemu/qboot.rom'
 
-/** Programs that a guest gets from this system, by name; throws when one is missing (see skipWithoutGuest). */
+/** Programs that a guest gets from this system, by name; throws when one is missing (see guestTest). */
 export const guestPrograms = (names: readonly string[]): string[] =>
   names.map((name) => {
     const path = findProgram(name)
