@@ -1,6 +1,6 @@
-// Counts the assertions in the output of `npm test` as tap does (a test without any counts as one), names the failed and the skipped ones
-// and prints "N passed, N failed" at the end. Exit status 1 when one has failed, none has passed, the TAP is cut short, or a guest
-// test was skipped.
+// Counts the assertions in the output of `npm test` as tap does (a test without any counts as one), names the failed
+// and the skipped ones and prints "N passed, N failed" at the end. Exit status 1 when one has failed, none has passed,
+// the TAP is cut short, or a guest test was skipped.
 import { readFileSync } from 'node:fs'
 import { Parser } from 'tap-parser'
 

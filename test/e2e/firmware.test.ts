@@ -42,8 +42,8 @@ interface PciDevice {
 }
 
 /**
- * The device status that the firmware's driver has set, read through the legacy interface, which a transitional device has
- * beside the modern one (virtio 1.3 4.1.4.8). QEMU 7.2 crashes on x-query-virtio-status for this device.
+ * The device status that the firmware's driver has set, read through the legacy interface, which a transitional device
+ * has beside the modern one (virtio 1.3 4.1.4.8). QEMU 7.2 crashes on x-query-virtio-status for this device.
  */
 const deviceStatus = async ({ qmp }: Qemu): Promise<number> => {
   const buses = await qmp.execute<{ devices: PciDevice[] }[]>('query-pci')

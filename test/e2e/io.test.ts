@@ -25,7 +25,10 @@ const start = (t: Teardown, daemon: Daemon): Promise<Guest> =>
     report: () => daemon.child.report(),
   })
 
-/** fio on both disks from both CPUs, each job on a region of its own: random writes of mixed sizes, then every block is verified. */
+/**
+ * fio on both disks from both CPUs, each job on a region of its own: random writes of mixed sizes, then every block is
+ * verified.
+ */
 const verifiedIo = async (guest: Guest, disks: readonly string[], mebibytes: number): Promise<void> => {
   const jobs = disks.flatMap((disk) =>
     [0, 1].map(
@@ -51,7 +54,10 @@ interface Io {
   io_bytes: number
 }
 
-/** The IOThread and the kernel thread of each request queue; more than 1,000 requests were served on each, in two threads. */
+/**
+ * The IOThread and the kernel thread of each request queue; more than 1,000 requests were served on each, in two
+ * threads.
+ */
 const threadsOfQueues = async (daemon: Daemon): Promise<{ iothread: string; tid: string }[]> => {
   const metrics = await daemon.metrics()
   const infos = QUEUES.map((queue) => {

@@ -33,8 +33,8 @@ const start = (t: Teardown, daemon: Daemon): Promise<Guest> =>
 const block = (writer: number, number: number): string => `writer ${writer} block ${number}`.padEnd(BLOCK)
 
 /**
- * Starts writers in the guest's background: each writes its numbered blocks one after another, synchronously, and announces each on the
- * stream once the disk has acknowledged it. Something reads the disk `busy` at the same time.
+ * Starts writers in the guest's background: each writes its numbered blocks one after another, synchronously, and
+ * announces each on the stream once the disk has acknowledged it. Something reads the disk `busy` at the same time.
  */
 const startWriters = (guest: Guest, disk: string, busy: string): Promise<string> => {
   const write = `dd of=/dev/${disk} bs=${BLOCK} seek=$((w * ${REGION} + i)) oflag=direct,sync iflag=fullblock conv=notrunc`

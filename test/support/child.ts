@@ -22,8 +22,8 @@ export class Child {
   #stderr = ''
 
   /**
-   * `pipes` further descriptors, from 3 on, are connected socket pairs, see pipe(). The kernel kills the process when this one
-   * dies, so that nothing is left behind by a test that was itself killed.
+   * `pipes` further descriptors, from 3 on, are connected socket pairs, see pipe(). The kernel kills the process when
+   * this one dies, so that nothing is left behind by a test that was itself killed.
    */
   constructor(t: Teardown, name: string, command: string, args: readonly string[], pipes = 0) {
     this.name = name

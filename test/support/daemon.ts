@@ -71,8 +71,8 @@ export class Daemon {
 }
 
 /**
- * Starts dist/daemon/main.js on a socket in a directory of the test's own and waits for the line on its stdout that names the
- * socket. `args` are the daemon's; the socket and the metrics' listener are added.
+ * Starts dist/daemon/main.js on a socket in a directory of the test's own and waits for the line on its stdout that
+ * names the socket. `args` are the daemon's; the socket and the metrics' listener are added.
  */
 export const startDaemon = async (t: Teardown, args: readonly string[]): Promise<Daemon> => {
   const dir = tempDir(t)

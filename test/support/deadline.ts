@@ -27,8 +27,8 @@ export const within = <T>(milliseconds: number, what: string, promise: Promise<T
   })
 
 /**
- * Asks `probe` again and again until it answers something other than undefined. For state that announces no event, such as
- * the entries of /proc/PID/fd.
+ * Asks `probe` again and again until it answers something other than undefined. For state that announces no event,
+ * such as the entries of /proc/PID/fd.
  */
 export const eventually = <T>(
   milliseconds: number,

@@ -15,8 +15,8 @@ export const footprint = (daemon: Daemon): Footprint => ({
 })
 
 /**
- * Waits until the daemon holds no more descriptors and no more mappings than `before`: it learns of the end of a guest by itself. What
- * it holds at last is returned, within the bounds or not.
+ * Waits until the daemon holds no more descriptors and no more mappings than `before`: it learns of the end of a guest
+ * by itself. What it holds at last is returned, within the bounds or not.
  */
 export const settledFootprint = async (daemon: Daemon, before: Footprint): Promise<Footprint> => {
   const settled = (): Footprint | undefined => {

@@ -13,7 +13,10 @@ export const openFiles = (pid: number): Map<number, string> => {
   return files
 }
 
-/** The lines of /proc/PID/maps that are shared mappings (guest memory, rings, inflight regions, images; no heap, no stacks). */
+/**
+ * The lines of /proc/PID/maps that are shared mappings (guest memory, rings, inflight regions, images; no heap, no
+ * stacks).
+ */
 export const sharedMappings = (pid: number): string[] =>
   readFileSync(`/proc/${pid}/maps`, 'utf8')
     .split('\n')

@@ -29,8 +29,8 @@ const packet = (block: number): number[] => [
 ]
 
 /**
- * A boot sector that reads MESSAGE_BLOCK through INT 13h, writes it to the debug port up to its first NUL, writes the block to
- * COPY_BLOCK, and then writes `+`, or `!` where INT 13h has failed.
+ * A boot sector that reads MESSAGE_BLOCK through INT 13h, writes it to the debug port up to its first NUL, writes the
+ * block to COPY_BLOCK, and then writes `+`, or `!` where INT 13h has failed.
  */
 export const bootSector = (): Buffer => {
   const code = [

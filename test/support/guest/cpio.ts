@@ -7,13 +7,16 @@ const REGULAR = 0o100000
 const hex = (value: number): string => value.toString(16).padStart(8, '0')
 const padding = (length: number): Buffer => Buffer.alloc(-length & 3)
 
-/** One regular file of an archive: its name there and the file of this system whose content and mode it has, or both given. */
+/**
+ * One regular file of an archive: its name there and the file of this system whose content and mode it has, or both
+ * given.
+ */
 export type CpioFile = { name: string; source: string } | { name: string; content: string; mode: number }
 
 /**
  * Writes an archive in the "new ASCII" format (cpio -H newc), which is what the kernel unpacks as initramfs
- * (Documentation/driver-api/early-userspace/buffer-format.rst). Parent directories are added as needed; the first of two entries
- * of the same name stays.
+ * (Documentation/driver-api/early-userspace/buffer-format.rst). Parent directories are added as needed; the first of
+ * two entries of the same name stays.
  */
 export class CpioWriter {
   readonly #chunks: Buffer[] = []

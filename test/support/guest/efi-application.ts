@@ -23,7 +23,10 @@ const CODE = [
   ...[0xf4, 0xeb, -3 & 0xff], // halt: hlt; jmp halt
 ]
 
-/** A UEFI application (PE32+, no relocations) that writes `text` to the debug port. It is `size` bytes long, a multiple of 512. */
+/**
+ * A UEFI application (PE32+, no relocations) that writes `text` to the debug port. It is `size` bytes long, a multiple
+ * of 512.
+ */
 export const efiApplication = (text: string, size: number): Buffer => {
   const image = Buffer.alloc(size)
   const body = size - HEADERS

@@ -19,8 +19,8 @@ const entry = (name: string, attributes: number, cluster: number, size: number):
 }
 
 /**
- * A FAT16 volume of 16 MiB without a partition table (a "super-floppy") whose only file is EFI/BOOT/BOOTX64.EFI, where UEFI looks for a
- * boot loader (UEFI 2.10 3.5.1.1). Clusters are one block of 512 bytes, numbered from 2.
+ * A FAT16 volume of 16 MiB without a partition table (a "super-floppy") whose only file is EFI/BOOT/BOOTX64.EFI, where
+ * UEFI looks for a boot loader (UEFI 2.10 3.5.1.1). Clusters are one block of 512 bytes, numbered from 2.
  */
 export const efiVolume = (bootLoader: Buffer): Buffer => {
   const volume = Buffer.alloc(BLOCKS * BLOCK)

@@ -69,7 +69,9 @@ export class Guest {
     return stdout
   }
 
-  /** The name of the disk at a LUN (`sda`), which must exist. LUNs from 256 on are as Linux shows them, 0x4000 | LUN. */
+  /**
+   * The name of the disk at a LUN (`sda`), which must exist. LUNs from 256 on are as Linux shows them, 0x4000 | LUN.
+   */
   async disk(target: number, lun: number): Promise<string> {
     return (await this.check(`ls /sys/class/scsi_device/*:0:${target}:${lun}/device/block`)).trim()
   }

@@ -8,9 +8,10 @@ export const COMMAND_PORT = '/dev/vport0p1'
 export const STREAM_PORT = '/dev/vport0p2'
 
 /**
- * /init of the guests: loads the modules, then runs what comes over the command channel until the channel ends. A request is the
- * line `ID BASE64` with a shell script; the answer the line `done ID STATUS N M`, N bytes of stdout and M bytes of stderr. Scripts are run
- * by dash, because busybox's shell takes its own applets for programs of the same name.
+ * /init of the guests: loads the modules, then runs what comes over the command channel until the channel ends. A
+ * request is the line `ID BASE64` with a shell script; the answer the line `done ID STATUS N M`, N bytes of stdout and
+ * M bytes of stderr. Scripts are run by dash, because busybox's shell takes its own applets for programs of the same
+ * name.
  */
 export const INIT_SCRIPT = `#!/bin/busybox sh
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

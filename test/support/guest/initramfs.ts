@@ -30,8 +30,9 @@ const moduleLine = (path: string): string => {
 }
 
 /**
- * The path of an initramfs with these programs, the libraries that they load, the kernel's modules and INIT_SCRIPT. It is built
- * when no earlier test has built the same. Not compressed: a guest without KVM copies faster than it inflates.
+ * The path of an initramfs with these programs, the libraries that they load, the kernel's modules and INIT_SCRIPT. It
+ * is built when no earlier test has built the same. Not compressed: a guest without KVM copies faster than it
+ * inflates.
  */
 export const buildInitramfs = ({ kernel, busybox, dash, programs }: Contents): string => {
   const modules = resolveModules(kernel.modules, MODULES)

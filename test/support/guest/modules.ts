@@ -8,9 +8,9 @@ const moduleName = (path: string): string =>
     .replaceAll('-', '_')
 
 /**
- * The files of the modules `names` and of all that they need, absolute, in an order in which insmod takes them. modules.dep lists the
- * needs of a module so that the last one is to be loaded first. Modules built into the kernel are left out; an unknown name
- * throws.
+ * The files of the modules `names` and of all that they need, absolute, in an order in which insmod takes them.
+ * modules.dep lists the needs of a module so that the last one is to be loaded first. Modules built into the kernel
+ * are left out; an unknown name throws.
  */
 export const resolveModules = (directory: string, names: readonly string[]): string[] => {
   const needs = new Map<string, { path: string; paths: string[] }>()

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 const DIRECTORIES = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
 
 /**
- * The path of a program, also of those that only root has in PATH; undefined when it isn't installed. A path stands for itself.
+ * The path of a program, also of those that only root has in PATH; undefined when it isn't installed. A path stands
+ * for itself.
  */
 export const findProgram = (name: string): string | undefined =>
   (name.startsWith('/') ? [name] : DIRECTORIES.map((directory) => join(directory, name))).find((path) => {
@@ -17,7 +18,10 @@ export const findProgram = (name: string): string | undefined =>
     }
   })
 
-/** The shared objects that `programs` load, with the dynamic loader, by the paths under which the loader looks for them. */
+/**
+ * The shared objects that `programs` load, with the dynamic loader, by the paths under which the loader looks for
+ * them.
+ */
 export const sharedLibraries = (programs: readonly string[]): string[] => {
   const paths = new Set<string>()
   for (const program of programs) {

@@ -26,8 +26,8 @@ export interface QemuOptions {
 const MONITOR_FD = 3
 
 /**
- * Starts a machine without KVM, with memory that a vhost-user back end can map, and without any device that isn't in `args`. The
- * serial console is the process's stdout.
+ * Starts a machine without KVM, with memory that a vhost-user back end can map, and without any device that isn't in
+ * `args`. The serial console is the process's stdout.
  */
 export const startQemu = async (t: Teardown, options: QemuOptions): Promise<Qemu> => {
   const sockets = Array.from({ length: options.sockets ?? 0 }, (_, index) => MONITOR_FD + 1 + index)

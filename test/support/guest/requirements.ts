@@ -45,8 +45,9 @@ export const findRequirements = (): Requirements => {
 }
 
 /**
- * The options of a tap test that starts guests with these programs (see findProgram): it is skipped, with the reason, where QEMU, a
- * kernel or a program is missing. With CI=true in the environment nothing is skipped, so that there it fails instead.
+ * The options of a tap test that starts guests with these programs (see findProgram): it is skipped, with the reason,
+ * where QEMU, a kernel or a program is missing. With CI=true in the environment nothing is skipped, so that there it
+ * fails instead.
  */
 export const guestTest = (programs: readonly string[] = []): { skip: string | false } => {
   const missing = missingRequirements(programs)
