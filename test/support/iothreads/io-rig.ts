@@ -82,7 +82,7 @@ export class IoRig {
     this.controller = o.controller ?? 'scsi0'
     this.threads = o.threads
     this.memory = new SharedMemory([{ guestAddress: 0x10_0000, size: o.memory ?? 64 * 2 ** 20 }])
-    const size = o.ringSize ?? 128
+    const size = o.ringSize ?? 256
     const ring = { size, eventIdx: o.eventIdx ?? true, indirectEntries: o.indirectEntries ?? 16, region: 0 }
     this.queues = o.threads.map((_, i) => new Queue(2 + i, this.memory, ring))
     this.statistics = o.threads.map(() => new QueueStatistics(o.units.length))
