@@ -85,41 +85,43 @@ async function load(
   return faults
 }
 
-for (const medium of MEDIA) {
-  for (const { engine, depth, pollMaxNs, eventIdx } of kinds) {
-    const name = `${medium}, ${engine}, ${depth} in flight${eventIdx ? '' : ', no EVENT_IDX'}`
-    t.test(name, { timeout: 0 }, async (t) => {
-      const disk = testMedium(t, medium, SIZE)
-      const threads: StartedThread[] = []
-      for (const id of ['io0', 'io1']) threads.push(await startThread(t, { id, engine, pollMaxNs }))
-      const [one, other] = threads as [StartedThread, StartedThread]
-      const rig = await IoRig.start(t, {
-        units: [unitSpec(disk.medium, { size: SIZE })],
-        threads: [one, other, one],
-        ringSize: RING,
-        indirectEntries: 420,
-        eventIdx,
-        memory: 2 ** 28,
+for (const { engine, depth, pollMaxNs, eventIdx } of kinds) {
+  const name = `${engine}, ${depth} in flight${eventIdx ? '' : ', no EVENT_IDX'}`
+  t.test(name, { timeout: 0 }, async (t) => {
+    const threads: StartedThread[] = []
+    for (const id of ['io0', 'io1']) threads.push(await startThread(t, { id, engine, pollMaxNs }))
+    const [one, other] = threads as [StartedThread, StartedThread]
+    for (const medium of MEDIA) {
+      await t.test(medium, { timeout: 0 }, async (t) => {
+        const disk = testMedium(t, medium, SIZE)
+        const rig = await IoRig.start(t, {
+          units: [unitSpec(disk.medium, { size: SIZE })],
+          threads: [one, other, one],
+          ringSize: RING,
+          indirectEntries: 420,
+          eventIdx,
+          memory: 2 ** 28,
+        })
+        const random = seeded(SEED * 1000 + medium.length + depth)
+        const model = new DiskModel(SIZE, random)
+        const blocks = Math.floor(BLOCKS / rig.queues.length)
+        const count = rounds(depth === 1 ? 60 : 150)
+        const loads = rig.queues.map((_, i) => load(rig, i, model, { depth, count, first: i * blocks, blocks, random }))
+        const faults = await within(rounds(DEADLINE), 'the commands', Promise.all(loads))
+        t.strictSame(faults.flat().slice(0, 5), [])
+        const content = disk.content()
+        const different = content.findIndex((byte, i) => byte !== model.bytes[i])
+        t.equal(different, -1, `seed ${SEED}: the contents differ from byte ${different} on`)
+        let bases = 0
+        for (const i of rig.queues.keys()) bases += await rig.stopQueue(i)
+        t.equal(bases % 65536, (3 * count) % 65536)
+        t.strictSame(
+          threads.flatMap(({ faults, failures }) => [...faults, ...failures]),
+          [],
+        )
       })
-      const random = seeded(SEED * 1000 + medium.length + depth)
-      const model = new DiskModel(SIZE, random)
-      const blocks = Math.floor(BLOCKS / rig.queues.length)
-      const count = rounds(depth === 1 ? 150 : 400)
-      const loads = rig.queues.map((_, i) => load(rig, i, model, { depth, count, first: i * blocks, blocks, random }))
-      const faults = await within(rounds(DEADLINE), 'the commands', Promise.all(loads))
-      t.strictSame(faults.flat().slice(0, 5), [])
-      const content = disk.content()
-      const different = content.findIndex((byte, i) => byte !== model.bytes[i])
-      t.equal(different, -1, `seed ${SEED}: the contents differ from byte ${different} on`)
-      let bases = 0
-      for (const i of rig.queues.keys()) bases += await rig.stopQueue(i)
-      t.equal(bases % 65536, (3 * count) % 65536)
-      t.strictSame(
-        threads.flatMap(({ faults, failures }) => [...faults, ...failures]),
-        [],
-      )
-    })
-  }
+    }
+  })
 }
 
 for (const delayNs of [0, 2e6]) {
@@ -130,7 +132,7 @@ for (const delayNs of [0, 2e6]) {
     const random = seeded(SEED)
     const below = (limit: number): number => Math.floor(random() * limit)
     const worker = async (queue: number): Promise<void> => {
-      for (let i = 0; i < rounds(40); i++) {
+      for (let i = 0; i < rounds(15); i++) {
         const blocks = 1 + below(200)
         const lba = below(BLOCKS - blocks)
         const zeros = new Uint8Array(blocks * 512)
@@ -152,6 +154,6 @@ for (const delayNs of [0, 2e6]) {
     }
     const workers = rig.queues.flatMap((_, queue) => Array.from({ length: 16 }, () => worker(queue)))
     await within(rounds(DEADLINE), 'the commands', Promise.all(workers))
-    for (const i of rig.queues.keys()) t.equal(await rig.stopQueue(i), (16 * rounds(40)) % 65536)
+    for (const i of rig.queues.keys()) t.equal(await rig.stopQueue(i), (16 * rounds(15)) % 65536)
   })
 }
