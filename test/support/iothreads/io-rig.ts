@@ -64,6 +64,8 @@ export interface IoRigOptions {
   readonly indirectEntries?: number
   /** Guest memory, bytes. Default: 64 MiB. */
   readonly memory?: number
+  /** Whether it cannot be cut off. Default: true. */
+  readonly sealed?: boolean
   readonly controller?: string
 }
 
@@ -81,7 +83,9 @@ export class IoRig {
     this.#o = o
     this.controller = o.controller ?? 'scsi0'
     this.threads = o.threads
-    this.memory = new SharedMemory([{ guestAddress: 0x10_0000, size: o.memory ?? 64 * 2 ** 20 }])
+    this.memory = new SharedMemory([
+      { guestAddress: 0x10_0000, size: o.memory ?? 64 * 2 ** 20, sealed: o.sealed ?? true },
+    ])
     const size = o.ringSize ?? 256
     const ring = { size, eventIdx: o.eventIdx ?? true, indirectEntries: o.indirectEntries ?? 16, region: 0 }
     this.queues = o.threads.map((_, i) => new Queue(2 + i, this.memory, ring))
