@@ -26,6 +26,9 @@ export interface TaskManagementRequest {
 /** Carries out a task management function; resolves with its RESPONSE when all that it ended is answered. */
 export type TaskManager = (request: TaskManagementRequest) => Promise<number>
 
+/** Requests that are served before the main loop, which others need too, gets its turn. */
+const BATCH = 32
+
 export class ControlQueue {
   readonly #queue: MainQueue
   readonly #manage: TaskManager
@@ -56,7 +59,11 @@ export class ControlQueue {
   }
 
   #drain(): void {
-    while (!this.#stopping) {
+    for (let served = 0; !this.#stopping; served++) {
+      if (served === BATCH) {
+        setImmediate(() => this.#drain())
+        return
+      }
       const request = this.#queue.take()
       if (request === undefined) return
       this.#serve(request)

@@ -15,14 +15,17 @@ import type { HostRing } from './host-ring.js'
 /** A request of a main loop queue: what the driver wrote, and where the answer goes. */
 export interface MainRequest {
   readonly head: number
-  /** The device-readable bytes, at most MAX_READABLE of them. */
+  /** The first device-readable bytes, at most MAX_BYTES of them. */
   readonly readable: Uint8Array
-  /** The device-writable buffers: guest address and bytes. */
+  /** The device-writable buffers, none of them empty: guest address and bytes, at most MAX_BYTES in all. */
   readonly writable: readonly { readonly address: number; readonly length: number }[]
 }
 
-/** More than any control request has. */
-const MAX_READABLE = 64
+/** More than any control request, answer or event has: what a chain has beyond that is not kept. */
+const MAX_BYTES = 64
+
+/** How often a ring without a kick descriptor is looked at. */
+const POLL_MS = 10
 
 export class MainQueue {
   readonly #memory: GuestMemory
@@ -30,9 +33,12 @@ export class MainQueue {
   readonly #chain: DescriptorChain
   readonly #fault: (code: string) => void
   readonly #poll: FdPoll | undefined
+  readonly #timer: NodeJS.Timeout | undefined
   #callFd: number
   #errFd: number
-  #live = true
+  /** Requests are taken: until the ring breaks, or is closed. */
+  #takes = true
+  #closed = false
 
   /** @param kicked the driver may have added something @param fault the ring is broken, and dead from then on */
   constructor(ring: HostRing, memory: GuestMemory, kicked: () => void, fault: (code: string) => void) {
@@ -54,6 +60,8 @@ export class MainQueue {
         drainEventfd(ring.kickFd)
         kicked()
       })
+    } else {
+      this.#timer = setInterval(kicked, POLL_MS)
     }
   }
 
@@ -71,7 +79,7 @@ export class MainQueue {
 
   /** The next request, or undefined: then the driver has been asked to notify of the next one. */
   take(): MainRequest | undefined {
-    while (this.#live) {
+    while (this.#takes) {
       const count = this.#virtqueue.available()
       if (count < 0) return this.#break('VUS_RING_AVAILABLE_INDEX')
       if (count > 0) return this.#read(this.#virtqueue.fetch())
@@ -81,17 +89,20 @@ export class MainQueue {
   }
 
   #read(head: number): MainRequest | undefined {
-    const readable = new Uint8Array(MAX_READABLE)
+    const readable = new Uint8Array(MAX_BYTES)
     const writable: { address: number; length: number }[] = []
     let bytes = 0
+    let room = MAX_BYTES
     this.#chain.start(head)
     let step = this.#chain.next()
     for (; step === CHAIN.DESCRIPTOR; step = this.#chain.next()) {
       const { address, length } = this.#chain
       if (this.#chain.writable) {
-        writable.push({ address, length })
+        const part = Math.min(length, room)
+        if (part > 0) writable.push({ address, length: part })
+        room -= part
       } else {
-        const part = Math.min(length, MAX_READABLE - bytes)
+        const part = Math.min(length, MAX_BYTES - bytes)
         if (!this.#memory.read(address, readable, bytes, part)) return this.#refetch(CHAIN.ADDRESS_RANGE)
         bytes += part
       }
@@ -106,15 +117,18 @@ export class MainQueue {
   }
 
   #break(code: string): undefined {
-    this.#live = false
+    this.#takes = false
     if (this.#errFd >= 0) signalEventfd(this.#errFd)
     this.#fault(code)
     return undefined
   }
 
-  /** Gives a request back with `answer` in its writable buffers, as much as fits. Nothing happens once the queue is closed. */
+  /**
+   * Gives a request back with `answer` in its writable buffers, as much as fits: also if the ring has broken since.
+   * Nothing happens once the queue is closed.
+   */
   answer(request: MainRequest, answer: Uint8Array): void {
-    if (!this.#live) return
+    if (this.#closed) return
     let done = 0
     for (const { address, length } of request.writable) {
       const part = Math.min(length, answer.length - done)
@@ -125,9 +139,11 @@ export class MainQueue {
     if (this.#virtqueue.publish() && this.#callFd >= 0) signalEventfd(this.#callFd)
   }
 
-  /** Lets go of the kick descriptor, and answers nothing any more. */
+  /** Lets go of the kick descriptor, and takes and answers nothing any more. */
   close(): void {
-    this.#live = false
+    this.#takes = false
+    this.#closed = true
     this.#poll?.close()
+    clearInterval(this.#timer)
   }
 }

@@ -3,6 +3,7 @@ import { Mapping } from 'memfd-mmap'
 import t from 'tap'
 import { CHAIN, CHAIN_FAULTS, DESC_F, DescriptorChain, GuestMemory, LENGTH_MAX } from 'vhost-user-protocol-ts'
 import { times } from '../../support/long.js'
+import { naiveChain, type Segment, type Walk } from '../../support/vhost/naive-chain.js'
 
 const { NEXT, WRITE, INDIRECT } = DESC_F
 const LOW = 0x1000
@@ -19,13 +20,17 @@ class Guest {
     { guestAddress: HIGH, size: HIGH_SIZE, userAddress: LOW_SIZE, hostAddress: this.mapping.address + LOW_SIZE },
   ])
 
-  /** Where a guest address is in `bytes`, if `length` bytes from it on are memory. */
-  at(address: bigint, length: bigint): number | undefined {
+  /** A copy of guest memory; undefined unless all of it is in one region. */
+  look(address: bigint, length: number): Uint8Array | undefined {
     for (const [start, size, place] of [
-      [BigInt(LOW), BigInt(LOW_SIZE), 0],
-      [BigInt(HIGH), BigInt(HIGH_SIZE), LOW_SIZE],
+      [LOW, LOW_SIZE, 0],
+      [HIGH, HIGH_SIZE, LOW_SIZE],
     ] as const) {
-      if (address >= start && address + length <= start + size) return place + Number(address - start)
+      const from = address - BigInt(start)
+      if (from >= 0n && from + BigInt(length) <= BigInt(size)) {
+        const at = place + Number(from)
+        return this.bytes.slice(at, at + length)
+      }
     }
     return undefined
   }
@@ -45,17 +50,6 @@ function writeTable(into: DataView, at: number, descriptors: readonly Descriptor
     into.setUint16(at + 16 * i + 12, flags, true)
     into.setUint16(at + 16 * i + 14, next, true)
   })
-}
-
-interface Segment {
-  readonly address: number
-  readonly length: number
-  readonly writable: boolean
-}
-
-interface Walk {
-  readonly segments: Segment[]
-  readonly end: number
 }
 
 /** Walks to the end; throws when there is none within `limit` descriptors. */
@@ -196,47 +190,6 @@ t.test('a walker starts anew after any chain', async (t) => {
   t.equal(walk(chain, 9, 100).end, CHAIN.HEAD_OUT_OF_RANGE)
 })
 
-/** The same rules, read off the text: BigInts, a fresh list for each table, no reuse. */
-function naive(guest: Guest, table: DataView, size: number, allowed: boolean, head: number): Walk {
-  const segments: Segment[] = []
-  let view = table
-  let entries = size
-  let index = head
-  let seen = 0
-  let nested = false
-  for (;;) {
-    if (index >= entries)
-      return { segments, end: seen === 0 && !nested ? CHAIN.HEAD_OUT_OF_RANGE : CHAIN.NEXT_OUT_OF_RANGE }
-    // Any way that is longer than the table has descriptors meets one of them twice.
-    if (seen === entries) return { segments, end: CHAIN.LOOP }
-    seen++
-    const address = view.getBigUint64(16 * index, true)
-    const length = view.getUint32(16 * index + 8, true)
-    const flags = view.getUint16(16 * index + 12, true)
-    const next = view.getUint16(16 * index + 14, true)
-    if (address >= 2n ** 52n) return { segments, end: CHAIN.ADDRESS_RANGE }
-    if (flags & INDIRECT) {
-      if (!allowed) return { segments, end: CHAIN.INDIRECT_NOT_NEGOTIATED }
-      if (nested) return { segments, end: CHAIN.NESTED_INDIRECT }
-      if (flags & NEXT) return { segments, end: CHAIN.INDIRECT_AND_NEXT }
-      if (length === 0 || length % 16 !== 0 || length > 2 ** 19) return { segments, end: CHAIN.INDIRECT_LENGTH }
-      const place = guest.at(address, BigInt(length))
-      if (place === undefined) return { segments, end: CHAIN.INDIRECT_ADDRESS }
-      view = new DataView(guest.bytes.slice(place, place + length).buffer)
-      entries = length / 16
-      index = 0
-      seen = 0
-      nested = true
-      continue
-    }
-    const writable = (flags & WRITE) !== 0
-    if (segments.at(-1)?.writable === true && !writable) return { segments, end: CHAIN.READABLE_AFTER_WRITABLE }
-    segments.push({ address: Number(address), length: Math.min(length, LENGTH_MAX), writable })
-    if (!(flags & NEXT)) return { segments, end: CHAIN.END }
-    index = next
-  }
-}
-
 const anyAddress = fc.oneof(
   { weight: 6, arbitrary: fc.nat(LOW_SIZE).map((n) => BigInt(LOW + n)) },
   { weight: 2, arbitrary: fc.nat(HIGH_SIZE).map((n) => BigInt(HIGH + n)) },
@@ -284,7 +237,7 @@ t.test('any table: the walk ends, and agrees with the naive one', async (t) => {
         writeTable(desc, 0, table)
         const chain = new DescriptorChain(guest.memory, desc, size, allowed)
         for (const head of heads) {
-          const expected = naive(guest, desc, size, allowed, head)
+          const expected = naiveChain((address, length) => guest.look(address, length), desc, size, allowed, head)
           const actual = walk(chain, head, size + 32768)
           ends.set(actual.end, (ends.get(actual.end) ?? 0) + 1)
           if (JSON.stringify(actual) !== JSON.stringify(expected)) {

@@ -78,6 +78,7 @@ export class RawRing {
     for (const view of [this.#descView, this.#availView, this.#usedView]) {
       new Uint8Array(view.buffer, view.byteOffset, view.byteLength).fill(0)
     }
+    drainEventfd(this.errFd)
     this.#errors = 0
   }
 
@@ -100,6 +101,10 @@ export class RawRing {
 
   get availableIndex(): number {
     return this.#availView.getUint16(2, true)
+  }
+
+  set availableIndex(index: number) {
+    this.#availView.setUint16(2, index, true)
   }
 
   /** The available ring's flags and used_event. */
@@ -147,13 +152,13 @@ export class RawRing {
     return within(PATIENCE, `stop of ring ${this.index}`, this.#guest.frontEnd.getVringBase(this.index))
   }
 
-  /** Waits until the used index is there, or the device has given the ring up. */
-  async settled(usedIndex: number): Promise<Outcome> {
+  /** Waits until the used index is there, or (with undefined: only for) the device to give the ring up. */
+  async settled(usedIndex: number | undefined): Promise<Outcome> {
     const end = performance.now() + PATIENCE
     for (;;) {
       this.#errors += Math.max(0, drainEventfd(this.errFd))
       if (this.#errors > 0) return 'broken'
-      if (this.usedIndex === (usedIndex & 0xffff)) return 'used'
+      if (usedIndex !== undefined && this.usedIndex === (usedIndex & 0xffff)) return 'used'
       if (performance.now() > end) throw new Error(`ring ${this.index}: used index ${this.usedIndex}, not ${usedIndex}`)
       // The device need not tell, if the ring says so: then it is looked at again.
       await new Promise<void>((resolve) => {
