@@ -14,10 +14,12 @@ import {
 } from './composite.js'
 import { BIDIRECTIONAL_FAULT, LUN_FAULT, RING_INDEX_FAULT } from './faults.js'
 import { CANCEL, type Request } from './request.js'
-import { READ, READ_FAULTS, type RequestReader, TARGET_NONE } from './request-reader.js'
+import { TARGET_NONE } from './request-header.js'
+import { READ, READ_FAULTS, type RequestReader } from './request-reader.js'
 import type { RequestTable } from './request-table.js'
 import type { ResponseWriter } from './response-writer.js'
 import { operationOf, QUEUE_FIELD, type QueueStatistics } from './statistics.js'
+import type { UnitBinding } from './unit-binding.js'
 import type { UnitMap } from './unit-map.js'
 
 export interface RequestQueueParts {
@@ -38,6 +40,8 @@ export interface RequestQueueParts {
   /** Tells that a flush of a unit (its place in the controller's list) has failed with `errno`. */
   mediumFault: (unit: number, errno: number) => void
 }
+
+const { SIZE: RESPONSE_SIZE } = CMD_RESPONSE
 
 /**
  * One request virtqueue: fetches requests, has SCSI decode them, has the driver move the data, and answers. Owned by
@@ -179,14 +183,39 @@ export class RequestQueue {
     request.unit = unit
     task.dataOutLength = request.outLength
     task.dataInLength = request.inLength
-    const parameters = parameterListLength(task)
+    const parameters = request.outLength === 0 ? 0 : parameterListLength(task)
     if (parameters > 0) this.#gather(request, parameters)
     if (unit !== null) unit.nexus.execute(task)
     else target!.execute(request.lun, task)
     request.operation = operationOf(task)
     if (task.overrun) this.#refuse(request, RESPONSE.OVERRUN)
     else if (task.action === ACTION.DONE) this.#finish(request)
+    else if (unit !== null && (task.action === ACTION.READ || task.action === ACTION.WRITE) && task.guestOffset === 0)
+      this.#transfer(request, unit)
     else this.#proceed(request, task.program === null ? this.#operate(request) : 0)
+  }
+
+  /** READ and WRITE as they usually are: one operation for the whole buffer. */
+  #transfer(request: Request, unit: UnitBinding): void {
+    const task = request.task
+    const length = task.length
+    const result = unit.driver.transfer(
+      request,
+      this.table,
+      task.action === ACTION.WRITE,
+      task.offset,
+      length,
+      task.fua,
+    )
+    if (result !== length) {
+      this.#proceed(request, result)
+      return
+    }
+    const inLength = request.inLength
+    this.statistics.count(unit.index, request.operation, length, false)
+    this.#writer.good(request, request.outLength + inLength - length)
+    this.virtqueue.push(request.head, RESPONSE_SIZE + (inLength > 0 ? length : 0))
+    this.table.give(request)
   }
 
   /** Copies the parameter list of a command to private memory: what SCSI checks cannot change afterwards. */

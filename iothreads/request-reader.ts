@@ -1,16 +1,15 @@
 import {
-  CDB_SIZE,
   CHAIN,
   CMD_REQUEST,
   CMD_RESPONSE,
   DescriptorChain,
-  decodeLun,
   type GuestMemory,
   type SplitVirtqueue,
-  WLUN_REPORT_LUNS,
 } from 'vhost-user-protocol-ts'
 import type { Request } from './request.js'
+import { decodeRequestHeader } from './request-header.js'
 import { MAX_SEGMENTS, type RequestTable } from './request-table.js'
+import { UsualFraming } from './usual-framing.js'
 
 /** What `read` answers besides the negative CHAIN codes. Positive: this request is bad, the ring is not. */
 export const READ = {
@@ -38,16 +37,10 @@ export const READ_FAULTS: Record<number, string> = {
 /** Bytes of data that one request may move; more than any limit that is advertised. Keeps all lengths small integers. */
 const MAX_DATA = 2 ** 30
 
-/** Opcode of CDBs longer than 16 bytes. */
-const VARIABLE_LENGTH = 0x7f
-
 // A module's own constants are folded by the optimising compiler, another's members are not.
-const { LUN, TAG, CDB, SIZE: REQUEST_SIZE } = CMD_REQUEST
+const { SIZE: REQUEST_SIZE } = CMD_REQUEST
 const { SIZE: RESPONSE_SIZE } = CMD_RESPONSE
 const { DESCRIPTOR } = CHAIN
-
-/** Decoded `lun` of a request whose LUN field has no meaning here. */
-export const TARGET_NONE = -1
 
 /**
  * Reads descriptor chains into requests (virtio 1.3 5.6.6.1): header and CDB copied once into private memory, data
@@ -55,6 +48,7 @@ export const TARGET_NONE = -1
  * any number of descriptors; the usual framing is the fast one.
  */
 export class RequestReader {
+  readonly #usual: UsualFraming
   readonly #chain: DescriptorChain
   readonly #memory: GuestMemory
   readonly #segments: Float64Array
@@ -65,6 +59,7 @@ export class RequestReader {
   constructor(memory: GuestMemory, queue: SplitVirtqueue, table: RequestTable, indirectAllowed: boolean) {
     this.#memory = memory
     this.#chain = new DescriptorChain(memory, queue.desc, queue.size, indirectAllowed)
+    this.#usual = new UsualFraming(memory, queue, table, indirectAllowed)
     this.#segments = table.segments
   }
 
@@ -73,6 +68,10 @@ export class RequestReader {
    * negative or `request.scatterCount` not 0.
    */
   read(head: number, request: Request): number {
+    return this.#usual.read(head, request) ? READ.OK : this.#general(head, request)
+  }
+
+  #general(head: number, request: Request): number {
     const chain = this.#chain
     const memory = this.#memory
     request.head = head
@@ -95,11 +94,11 @@ export class RequestReader {
         if (header < REQUEST_SIZE) {
           const part = Math.min(length, REQUEST_SIZE - header)
           if (part === REQUEST_SIZE && memory.locate(address, part)) {
-            this.#decode(request, memory.views[memory.window]!, memory.offset)
+            decodeRequestHeader(request, memory.views[memory.window]!, memory.offset)
           } else if (!memory.read(address, this.#pieces, header, part)) {
             fault ||= READ.HEADER_ADDRESS
           } else if (header + part === REQUEST_SIZE) {
-            this.#decode(request, this.#piecesView, 0)
+            decodeRequestHeader(request, this.#piecesView, 0)
           }
           header += part
           address += part
@@ -131,25 +130,6 @@ export class RequestReader {
     if (fault !== READ.OK) return fault
     if (header < REQUEST_SIZE) return READ.HEADER_SHORT
     return response < RESPONSE_SIZE ? READ.RESPONSE_SHORT : READ.OK
-  }
-
-  #decode(request: Request, view: DataView, at: number): void {
-    const address = view.getUint32(at + LUN, true)
-    const lun = decodeLun(address & 0xff, (address >>> 8) & 0xff, (address >>> 16) & 0xff, address >>> 24)
-    request.lun = lun
-    request.target = lun === WLUN_REPORT_LUNS || lun < 0 ? TARGET_NONE : (address >>> 8) & 0xff
-    request.tagLow = view.getInt32(at + TAG, true)
-    request.tagHigh = view.getInt32(at + TAG + 4, true)
-    const cdb = request.task.cdb
-    const from = at + CDB
-    cdb.setInt32(0, view.getInt32(from, true), true)
-    cdb.setInt32(4, view.getInt32(from + 4, true), true)
-    cdb.setInt32(8, view.getInt32(from + 8, true), true)
-    cdb.setInt32(12, view.getInt32(from + 12, true), true)
-    // Only commands of variable length reach beyond 16 bytes (SPC-4 4.2.2).
-    if (cdb.getUint8(0) === VARIABLE_LENGTH) {
-      for (let i = 16; i < CDB_SIZE; i += 4) cdb.setInt32(i, view.getInt32(from + i, true), true)
-    }
   }
 
   #addData(request: Request, address: number, length: number, writable: boolean): number {

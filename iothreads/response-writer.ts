@@ -1,6 +1,14 @@
 import { CMD_RESPONSE, type GuestMemory } from 'vhost-user-protocol-ts'
 import type { Request } from './request.js'
 
+const { SENSE_LEN, RESIDUAL, STATUS_QUALIFIER, SENSE } = CMD_RESPONSE
+
+/** Clears the 96 bytes of sense data of the response at `at`. */
+function clearSense(view: DataView, at: number): void {
+  const sense = at + SENSE
+  for (let i = 0; i < 96; i += 8) view.setFloat64(sense + i, 0)
+}
+
 /** Writes virtio_scsi_req_cmd responses (virtio 1.3 5.6.6.1) to where the request's chain wants them. */
 export class ResponseWriter {
   readonly #memory: GuestMemory
@@ -33,6 +41,20 @@ export class ResponseWriter {
     }
   }
 
+  /** The response of a command that ended with OK and GOOD. */
+  good(request: Request, residual: number): void {
+    if (request.responseWindow < 0) {
+      this.write(request, 0, 0, 0, residual)
+      return
+    }
+    const view = this.#memory.views[request.responseWindow]!
+    const at = request.responseOffset
+    view.setUint32(at + SENSE_LEN, 0, true)
+    view.setUint32(at + RESIDUAL, residual, true)
+    view.setUint32(at + STATUS_QUALIFIER, 0, true)
+    clearSense(view, at)
+  }
+
   #put(
     view: DataView,
     at: number,
@@ -45,9 +67,9 @@ export class ResponseWriter {
     view.setUint32(at + CMD_RESPONSE.SENSE_LEN, senseLength, true)
     view.setUint32(at + CMD_RESPONSE.RESIDUAL, residual, true)
     view.setUint32(at + CMD_RESPONSE.STATUS_QUALIFIER, (status << 16) | (response << 24), true)
-    const sense = at + CMD_RESPONSE.SENSE
-    for (let i = 0; i < 96; i += 8) view.setFloat64(sense + i, 0)
+    clearSense(view, at)
     if (senseLength > 0) {
+      const sense = at + SENSE
       const bytes = request.task.sense
       for (let i = 0; i < senseLength; i++) view.setUint8(sense + i, bytes[i]!)
     }

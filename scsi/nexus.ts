@@ -43,7 +43,7 @@ export class Nexus {
     let command = this.#entries[task.cdbBytes[0]!]!
     if (command.actions !== null) command = command.actions[task.cdbBytes[1]! & SERVICE_ACTION_MASK]!
     task.direction = command.direction
-    const flags = Atomics.load(this.#words, 0) | this.#ownFlags
+    const flags = this.#words[0]! | this.#ownFlags
     task.descriptorSense = (flags & FLAG.DESCRIPTOR_SENSE) !== 0
     // A plain load of the attention word: it is read whole, and take() settles who reports what is in it.
     if (((flags & UNUSUAL) | this.attention[0]!) !== 0 && !this.#admit(task, command, flags)) return

@@ -16,7 +16,7 @@ export interface MappedRegion {
  * Windows start every half GiB and reach one MiB into the next, so that no structure of up to a MiB ever straddles two
  * (Node 20 aborts on a view of more than 4 GiB, so a region cannot be one view).
  */
-const WINDOW_STRIDE = 2 ** 29
+export const WINDOW_STRIDE = 2 ** 29
 const WINDOW_OVERLAP = 2 ** 20
 
 /** The longest range that `locate` can promise to find within one window. */
@@ -24,6 +24,7 @@ export const MAX_LOCATE = WINDOW_OVERLAP
 
 /** Stands for a window that nothing was looked for in yet. */
 const CLOSED = new DataView(new ArrayBuffer(0))
+const NO_WORDS = new Uint32Array(0)
 const NO_BYTES = new Uint8Array(0)
 
 /**
@@ -40,6 +41,8 @@ export class GuestMemory {
   readonly regions: readonly MappedRegion[]
   /** By window; `locate` has opened the one that it found. */
   readonly views: DataView[]
+  /** The same in 32-bit words; empty where a window is not open. */
+  readonly words: Uint32Array[]
   readonly bytes: Uint8Array[]
   /** The window that the last successful `locate` found, and the offset in it. */
   window = 0
@@ -73,6 +76,7 @@ export class GuestMemory {
     })
     this.#largest = largest
     this.views = new Array(windows).fill(CLOSED)
+    this.words = new Array(windows).fill(NO_WORDS)
     this.bytes = new Array(windows).fill(NO_BYTES)
     this.#open = new Uint8Array(windows)
   }
@@ -82,8 +86,18 @@ export class GuestMemory {
     const start = (window - this.#firstWindow[region]!) * WINDOW_STRIDE
     const buffer = viewMemory(hostAddress + start, Math.min(size - start, WINDOW_STRIDE + WINDOW_OVERLAP))
     this.views[window] = new DataView(buffer)
+    this.words[window] = new Uint32Array(buffer, 0, buffer.byteLength >>> 2)
     this.bytes[window] = new Uint8Array(buffer)
     this.#open[window] = 1
+  }
+
+  /** The largest region; undefined when there is no memory at all. */
+  get largest(): MappedRegion | undefined {
+    return this.regions[this.#largest]
+  }
+
+  get firstWindowOfLargest(): number {
+    return this.#firstWindow[this.#largest] ?? 0
   }
 
   /** The index of the region that holds the guest address, or -1. */
