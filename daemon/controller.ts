@@ -64,7 +64,7 @@ export class Controller implements BackendDevice {
   readonly #distinct: readonly IoThread[]
   readonly #luns: readonly Lun[]
   readonly #units: readonly ManagedUnit[]
-  readonly #memory = new GuestMemoryTable()
+  readonly #memory: GuestMemoryTable
   readonly #active = new Map<number, RingSetup>()
   /** Rings that a change of the memory table stopped: empty, unless one could not be started again. */
   readonly #paused = new Map<number, RingSetup>()
@@ -90,6 +90,7 @@ export class Controller implements BackendDevice {
     this.#luns = luns
     this.#log = log
     this.#events = events
+    this.#memory = new GuestMemoryTable(luns.some(({ medium }) => medium.kind === 'memory'))
     this.#configSpace = new ConfigSpace(config.numQueues)
     this.ringCount = config.numQueues + VQ.REQUEST
     this.protocolFeatures = PROTOCOL_FEATURES | (config.configSpace ? featureMask(VHOST_USER_PROTOCOL_F.CONFIG) : 0n)

@@ -10,8 +10,14 @@ interface Entry {
 
 export class GuestMemoryTable {
   #entries: readonly Entry[] = []
+  readonly #low: boolean
   /** The main thread's own view of it. */
   memory = new GuestMemory([])
+
+  /** @param low map below 2^31 where there is room: for copies by the IOThreads (see Mapping) */
+  constructor(low = false) {
+    this.#low = low
+  }
 
   get regions(): readonly MappedRegion[] {
     return this.#entries.map(({ region }) => region)
@@ -31,7 +37,7 @@ export class GuestMemoryTable {
         throw new DeviceError('VUS_REGION_FILE_SIZE', `a region needs ${length} bytes of its file, which has ${bytes}`)
       }
       // From the file's start on, since huge pages take no other offset than multiples of their size.
-      const mapping = Mapping.map({ fd, length })
+      const mapping = Mapping.map({ fd, length, low: this.#low })
       return { region: { guestAddress, size, userAddress, hostAddress: mapping.address + mmapOffset }, mapping }
     } catch (error) {
       if (error instanceof DeviceError) throw error

@@ -76,7 +76,7 @@ export class Lun {
   static #openMemory(config: LunConfig): Lun {
     const fd = createMemfd(`vhost-user-scsid:${config.id}`, config.size, F_SEAL_GROW | F_SEAL_SHRINK)
     try {
-      const mapping = Mapping.map({ fd, length: config.size })
+      const mapping = Mapping.map({ fd, length: config.size, low: true })
       return new Lun(config, { kind: 'memory', fd, address: mapping.address }, fd, mapping)
     } catch (error) {
       close(fd)

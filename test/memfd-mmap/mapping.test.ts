@@ -162,3 +162,20 @@ t.test('atomics work between processes', async (t) => {
   t.equal(halves[0], (2 * rounds) % 65536)
   t.strictSame([...halves.subarray(1)], [0, 0, 0, 0, 0, 0, 0], 'the neighbours are untouched')
 })
+
+t.test(
+  'a low mapping lies below 2^31, or elsewhere when there is no room',
+  { skip: process.arch === 'x64' ? false : 'x86-64 only' },
+  async (t) => {
+    const fd = createMemfd('low', 3 * 2 ** 30)
+    t.teardown(() => close(fd))
+    const low = Mapping.map({ fd, length: 65536, low: true })
+    t.ok(low.address + low.length <= 2 ** 31)
+    new Uint8Array(low.view())[65535] = 7
+    const other = Mapping.map({ fd, length: 3 * 2 ** 30, low: true })
+    t.ok(other.address > 2 ** 31)
+    t.equal(new Uint8Array(other.view(0, 65536))[65535], 7)
+    low.unmap()
+    other.unmap()
+  },
+)
