@@ -74,6 +74,8 @@ export class Controller implements BackendDevice {
   readonly #events: ControllerEvents
   #control: ControlQueue | undefined
   #event: EventQueue | undefined
+  /** Outlives the event ring, until the device is reset. */
+  #missedEvents = false
 
   /** @param iothreads of each request queue @param luns in the order of the configuration */
   constructor(
@@ -211,7 +213,7 @@ export class Controller implements BackendDevice {
         (error) => this.#events.failed(error),
       )
     } else if (index === VQ.EVENT) {
-      this.#event = new EventQueue(ring, this.#memory.memory, fault)
+      this.#event = new EventQueue(ring, this.#memory.memory, fault, this.#missedEvents)
     } else {
       await this.#startQueue(ring)
     }
@@ -288,7 +290,10 @@ export class Controller implements BackendDevice {
 
   async #stop(index: number): Promise<number> {
     if (index === VQ.CONTROL) return this.#control!.stop()
-    if (index === VQ.EVENT) return this.#event!.stop()
+    if (index === VQ.EVENT) {
+      this.#missedEvents = this.#event!.missed
+      return this.#event!.stop()
+    }
     return this.#iothreadOf(index).send({ type: 'stopQueue', controller: this.id, index })
   }
 
@@ -308,6 +313,7 @@ export class Controller implements BackendDevice {
 
   /** A virtio reset is a power-on for the initiator (SAM-5 6.3.1). */
   async reset(): Promise<void> {
+    this.#missedEvents = false
     for (const { attention } of this.#units) raiseAttention(attention, ATTENTION.POWER_ON)
   }
 
@@ -320,6 +326,7 @@ export class Controller implements BackendDevice {
   }
 
   async disconnect(): Promise<void> {
+    this.#missedEvents = false
     await this.#changeMemory([])
   }
 }

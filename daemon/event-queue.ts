@@ -9,12 +9,18 @@ import { MainQueue } from './main-queue.js'
  */
 export class EventQueue {
   readonly #queue: MainQueue
-  /** An event found no buffer: the driver has to hear of that. */
-  #missed = false
+  #missed: boolean
 
-  /** @param fault the ring is broken */
-  constructor(ring: HostRing, memory: GuestMemory, fault: (code: string) => void) {
+  /** @param fault the ring is broken @param missed of the queue that was stopped before */
+  constructor(ring: HostRing, memory: GuestMemory, fault: (code: string) => void, missed = false) {
+    this.#missed = missed
     this.#queue = new MainQueue(ring, memory, () => this.#kicked(), fault)
+    this.#kicked()
+  }
+
+  /** An event has found no buffer, and the driver has not heard of that yet. */
+  get missed(): boolean {
+    return this.#missed
   }
 
   setCall(fd: number): void {

@@ -1,0 +1,211 @@
+import t, { type Test } from 'tap'
+import { MainQueue, type MainRequest } from '../../daemon/main-queue.js'
+import { eventually } from '../support/deadline.js'
+import { MainRing, type MainRingOptions } from '../support/main-ring.js'
+
+const PATIENCE = 20_000
+
+/** A queue over a ring, that counts its kicks and keeps its faults. */
+function queueOver(t: Test, options: MainRingOptions = {}) {
+  const ring = new MainRing(t, options)
+  const state = { kicks: 0, faults: [] as string[] }
+  const open = (base = 0): MainQueue => {
+    const queue = new MainQueue(
+      ring.host(base),
+      ring.memory,
+      () => {
+        state.kicks++
+      },
+      (code) => state.faults.push(code),
+    )
+    t.teardown(() => queue.close())
+    return queue
+  }
+  return { ring, state, open, queue: open() }
+}
+
+const text = (words: string): Uint8Array => new TextEncoder().encode(words)
+const kicked = (state: { kicks: number }, count: number) =>
+  eventually(PATIENCE, `${count} kicks`, () => (state.kicks >= count ? true : undefined))
+
+for (const eventIdx of [true, false]) {
+  t.test(`requests and answers, ${eventIdx ? 'by index' : 'by flags'}`, async (t) => {
+    const { ring, state, queue } = queueOver(t, { eventIdx })
+    t.equal(queue.take(), undefined, 'nothing yet')
+    const { head, answer } = ring.add(text('what is it'), 10)
+    ring.publish()
+    await kicked(state, 1)
+    const request = queue.take()!
+    t.equal(request.head, head)
+    t.equal(Buffer.from(request.readable).toString(), 'what is it')
+    t.same(request.writable, [{ address: answer, length: 10 }])
+    t.equal(queue.nextAvailable, 1)
+    queue.answer(request, text('this'))
+    t.same(ring.reap(), [{ head, length: 4 }])
+    t.equal(Buffer.from(ring.bytes(answer, 5)).toString('latin1'), 'this\xee', 'and nothing more is written')
+    t.equal(ring.calls, 1)
+    t.equal(queue.take(), undefined)
+    for (let i = 0; i < 30; i++) {
+      ring.add(text(`${i}`), 1)
+      ring.publish()
+      await kicked(state, i + 2)
+      const request = queue.take()!
+      t.equal(queue.take(), undefined, 'then it asks for the next kick')
+      queue.answer(request, new Uint8Array(0))
+      t.equal(ring.reap()[0]?.length, 0)
+    }
+    t.equal(state.kicks, 31)
+    t.same(state.faults, [])
+  })
+}
+
+t.test('what is there before the first kick is found', async (t) => {
+  const ring = new MainRing(t)
+  ring.add(text('early'), 1)
+  ring.driver.publish()
+  const queue = new MainQueue(
+    ring.host(),
+    ring.memory,
+    () => {},
+    () => {},
+  )
+  t.equal(Buffer.from(queue.take()!.readable).toString(), 'early')
+  queue.close()
+})
+
+t.test('a ring without a kick descriptor is looked at by itself', async (t) => {
+  const ring = new MainRing(t, { kick: false })
+  const found: MainRequest[] = []
+  const queue = new MainQueue(
+    ring.host(),
+    ring.memory,
+    () => {
+      for (let request = queue.take(); request !== undefined; request = queue.take()) found.push(request)
+    },
+    () => {},
+  )
+  t.teardown(() => queue.close())
+  for (let i = 1; i <= 3; i++) {
+    ring.add(text('x'), 1)
+    ring.driver.publish()
+    await eventually(PATIENCE, 'the request', () => (found.length === i ? true : undefined))
+  }
+  t.equal(found.length, 3)
+})
+
+t.test('of a long request no more is kept than any has', async (t) => {
+  const { ring, queue } = queueOver(t)
+  const address = ring.take(4096)
+  ring.bytes(address, 4096).fill(7)
+  const readable = { address, length: 4096, writable: false }
+  const empty = { address, length: 0, writable: true }
+  const crumbs = Array.from({ length: 40 }, (_, i) => ({ address: address + 8 * i, length: 1, writable: true }))
+  ring.driver.add([readable, readable, empty, ...crumbs, { address, length: 4096, writable: true }], 'indirect')
+  ring.driver.publish()
+  const request = queue.take()!
+  t.equal(request.readable.length, 64)
+  t.ok(request.readable.every((byte) => byte === 7))
+  t.equal(
+    request.writable.reduce((sum, { length }) => sum + length, 0),
+    64,
+  )
+  t.ok(request.writable.every(({ length }) => length > 0))
+  queue.answer(request, text('0123456789'))
+  t.same(
+    ring.reap().map(({ length }) => length),
+    [10],
+  )
+  const written = [...'0123456789'].map((_, i) => String.fromCharCode(ring.bytes(address + 8 * i, 1)[0]!))
+  t.equal(written.join(''), '0123456789', 'byte by byte')
+})
+
+t.test('an answer that has no room, or no memory', async (t) => {
+  const { ring, queue, state } = queueOver(t)
+  const { answer } = ring.add(text('a'), 2)
+  ring.driver.add([{ address: 16, length: 4, writable: true }])
+  ring.driver.publish()
+  queue.answer(queue.take()!, text('four'))
+  t.equal(ring.reap()[0]?.length, 2, 'as much as fits')
+  t.equal(Buffer.from(ring.bytes(answer, 2)).toString(), 'fo')
+  queue.answer(queue.take()!, text('four'))
+  t.equal(ring.reap()[0]?.length, 0, 'none')
+  t.same(state.faults, [])
+})
+
+t.test('a broken ring is left alone, but for what was taken from it', async (t) => {
+  const breakage: Record<string, [code: string, (ring: MainRing) => void]> = {
+    'an available index too far ahead': [
+      'VUS_RING_AVAILABLE_INDEX',
+      (ring) => ring.driver.publishRaw(ring.driver.availIndex + 9),
+    ],
+    'a head out of range': [
+      'VUS_RING_HEAD_OUT_OF_RANGE',
+      (ring) => {
+        ring.driver.submitRaw(8)
+        ring.driver.publish()
+      },
+    ],
+    'a request that is not in memory': [
+      'VUS_RING_ADDRESS_RANGE',
+      (ring) => {
+        ring.driver.add([{ address: 0, length: 4, writable: false }])
+        ring.driver.publish()
+      },
+    ],
+  }
+  for (const [name, [code, act]] of Object.entries(breakage)) {
+    const { ring, queue, state } = queueOver(t)
+    const { head } = ring.add(text('good'), 4)
+    ring.driver.publish()
+    const good = queue.take()!
+    act(ring)
+    t.equal(queue.take(), undefined, name)
+    t.same(state.faults, [code])
+    t.equal(ring.errors, 1, 'the error descriptor is signalled')
+    t.equal(queue.nextAvailable, 1, 'it stands at what broke it')
+    ring.driver.publishRaw(1)
+    t.equal(queue.take(), undefined, 'nothing is taken any more')
+    t.same(state.faults, [code], 'and nothing more is said')
+    queue.answer(good, text('yes'))
+    t.equal(ring.driver.usedLength[head], 0)
+    t.same(ring.reap(), [{ head, length: 3 }], 'what was taken is answered')
+    queue.close()
+  }
+})
+
+t.test('new call and error descriptors', async (t) => {
+  const one = queueOver(t)
+  const other = new MainRing(t)
+  one.queue.setCall(other.callFd)
+  one.queue.setErr(other.errFd)
+  one.ring.add(text('a'), 1)
+  one.ring.driver.publish()
+  one.queue.answer(one.queue.take()!, text('b'))
+  t.same([one.ring.calls, other.calls], [0, 1])
+  one.queue.setCall(-1)
+  one.ring.reap()
+  one.ring.add(text('a'), 1)
+  one.ring.driver.publish()
+  one.queue.answer(one.queue.take()!, text('b'))
+  t.same([one.ring.calls, other.calls], [0, 0])
+  one.ring.driver.publishRaw(100)
+  one.queue.take()
+  t.same([one.ring.errors, other.errors], [0, 1])
+})
+
+t.test('closed, it says and takes nothing, and another goes on where it stood', async (t) => {
+  const { ring, queue, open } = queueOver(t)
+  ring.add(text('first'), 1)
+  ring.add(text('second'), 1)
+  ring.driver.publish()
+  const first = queue.take()!
+  queue.answer(first, text('1'))
+  queue.close()
+  queue.close()
+  t.equal(queue.take(), undefined)
+  t.equal(queue.nextAvailable, 1)
+  queue.answer(first, text('again'))
+  t.equal(ring.reap().length, 1)
+  const next = open(queue.nextAvailable)
+  t.equal(Buffer.from(next.take()!.readable).toString(), 'second')
+})
