@@ -51,6 +51,10 @@ export class EpollEngine implements EventEngine {
     return !this.#watched[token]
   }
 
+  addFile(_fd: number): void {}
+
+  removeFile(_fd: number): void {}
+
   cancel(_id: number): void {}
 
   submit(): void {}

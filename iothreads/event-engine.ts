@@ -12,6 +12,10 @@ export interface EngineHandler {
 export interface EventEngine {
   readonly name: 'io_uring' | 'epoll'
   readonly io: BlockIo
+  /** A file is going to be used for I/O (once more, if it is already): the engine may prepare for it. */
+  addFile(fd: number): void
+  /** It is not used any more, and nothing of it is in flight: the engine has no hold on it afterwards. */
+  removeFile(fd: number): void
   /** Reports each time `fd` (an eventfd) becomes readable, without reading it. Tokens are small integers. */
   watch(fd: number, token: number): void
   /** Ends a watch. The descriptor may be closed when `unwatched(token)` says so, at the latest after the next `reap`. */

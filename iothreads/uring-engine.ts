@@ -1,12 +1,22 @@
 import { type BlockIo, PENDING } from './block-io.js'
 import type { EngineHandler, EventEngine } from './event-engine.js'
 import { Uring } from './uring.js'
-import { IORING_CQE_F_MORE, IORING_FSYNC_DATASYNC, IORING_OP, IORING_POLL_ADD_MULTI, SQE } from './uring-layout.js'
+import {
+  IORING_CQE_F_MORE,
+  IORING_FSYNC_DATASYNC,
+  IORING_OP,
+  IORING_POLL_ADD_MULTI,
+  IOSQE_FIXED_FILE,
+  SQE,
+} from './uring-layout.js'
 
 const POLLIN = 1
 
 /** The high half of user_data: what the completion belongs to. The low half is the request's id or the watch's token. */
 const KIND = { REQUEST: 0, WATCH: 1, IGNORED: 2 } as const
+
+/** Files that can be registered; any further one is used by its descriptor. */
+const FILES = 1024
 
 const ENTRIES = 1024
 const COMPLETIONS = 4096
@@ -21,12 +31,47 @@ export class UringEngine implements EventEngine, BlockIo {
   readonly #watches: number[] = []
   /** Watches whose last completion has not come yet, by token. */
   readonly #armed: boolean[] = []
+  /** By descriptor: its place among the registered files, which saves the kernel a look-up for each I/O; -1: none. */
+  #fixed = new Int32Array(0)
+  readonly #freePlaces: number[] = []
+  /** How often each file was added and not removed. */
+  readonly #fileUsers = new Map<number, number>()
   #inFlight = 0
 
   /** @throws SystemError where io_uring is refused */
   constructor(handler: EngineHandler) {
     this.#ring = Uring.create(ENTRIES, COMPLETIONS)
     this.#handler = handler
+    if (this.#ring.registerFiles(FILES)) for (let place = FILES - 1; place >= 0; place--) this.#freePlaces.push(place)
+  }
+
+  addFile(fd: number): void {
+    const users = this.#fileUsers.get(fd) ?? 0
+    this.#fileUsers.set(fd, users + 1)
+    if (users > 0) return
+    if (fd >= this.#fixed.length) {
+      const fixed = new Int32Array(fd + 64).fill(-1)
+      fixed.set(this.#fixed)
+      this.#fixed = fixed
+    }
+    const place = this.#freePlaces.pop()
+    if (place === undefined) return
+    if (this.#ring.updateFile(place, fd)) this.#fixed[fd] = place
+    else this.#freePlaces.push(place)
+  }
+
+  removeFile(fd: number): void {
+    const users = this.#fileUsers.get(fd) ?? 0
+    if (users > 1) {
+      this.#fileUsers.set(fd, users - 1)
+      return
+    }
+    this.#fileUsers.delete(fd)
+    const place = this.#fixed[fd] ?? -1
+    if (place < 0) return
+    this.#fixed[fd] = -1
+    this.#ring.updateFile(place, -1)
+    this.#freePlaces.push(place)
   }
 
   watch(fd: number, token: number): void {
@@ -74,7 +119,11 @@ export class UringEngine implements EventEngine, BlockIo {
   }
 
   #prepareIo(opcode: number, fd: number, id: number, address: number, length: number, offset: number): number {
-    const at = this.#prepare(opcode, fd, id, KIND.REQUEST)
+    const fixed = fd < this.#fixed.length ? this.#fixed[fd]! : -1
+    const at =
+      fixed < 0
+        ? this.#prepare(opcode, fd, id, KIND.REQUEST)
+        : this.#prepare(opcode | IOSQE_FIXED_FILE, fixed, id, KIND.REQUEST)
     const sqes = this.#ring.sqes
     sqes[at + SQE.OFF] = offset
     sqes[at + SQE.OFF + 1] = offset / 2 ** 32

@@ -26,6 +26,14 @@ export const IORING_OP = {
   WRITE: 23,
 } as const
 
+/** sqe.flags, in the first word of an entry: `fd` is an index into the registered files. */
+export const IOSQE_FIXED_FILE = 1 << 8
+
+export const IORING_REGISTER = { FILES: 2, FILES_UPDATE: 6 } as const
+
+/** struct io_uring_files_update: where in the table, a word of zeros, and a pointer to the descriptors. */
+export const FILES_UPDATE = { OFFSET: 0, RESERVED: 4, FDS: 8, SIZE: 16 } as const
+
 export const IORING_FSYNC_DATASYNC = 1
 export const IORING_POLL_ADD_MULTI = 1
 export const IORING_CQE_F_MORE = 1 << 1

@@ -2,10 +2,12 @@ import { close, Mapping, SystemError, syscall } from 'memfd-mmap'
 import {
   CQ_OFF,
   CQE,
+  FILES_UPDATE,
   GETEVENTS_ARG,
   IORING_ENTER,
   IORING_FEAT,
   IORING_OFF,
+  IORING_REGISTER,
   IORING_SETUP,
   PARAMS,
   SQ_OFF,
@@ -38,6 +40,8 @@ export class Uring {
   readonly #cqMask: number
   readonly #cqes: number
   readonly #argument: Mapping
+  /** For calls that take their arguments from memory. */
+  readonly #scratch = Mapping.anonymous(4096)
   readonly #timespecWords: Uint32Array
   /** Our tail, and what the kernel was last told of it. */
   #tail = 0
@@ -197,11 +201,31 @@ export class Uring {
     Atomics.store(this.#words, this.#cqHead, this.#head)
   }
 
+  /** Makes room for `count` registered files, none of them there yet. False: the kernel will not. */
+  registerFiles(count: number): boolean {
+    const fds = new Int32Array(this.#scratch.view(0, 4 * count))
+    fds.fill(-1)
+    return syscall(SYS_IO_URING.REGISTER, this.fd, IORING_REGISTER.FILES, this.#scratch.address, count) >= 0
+  }
+
+  /** Puts a descriptor (-1: none) at a place of the registered files. False: the kernel will not. */
+  updateFile(place: number, fd: number): boolean {
+    const view = new DataView(this.#scratch.view(0, 64))
+    const fds = this.#scratch.address + FILES_UPDATE.SIZE
+    view.setUint32(FILES_UPDATE.OFFSET, place, true)
+    view.setUint32(FILES_UPDATE.RESERVED, 0, true)
+    view.setUint32(FILES_UPDATE.FDS, fds % 2 ** 32, true)
+    view.setUint32(FILES_UPDATE.FDS + 4, Math.floor(fds / 2 ** 32), true)
+    view.setInt32(FILES_UPDATE.SIZE, fd, true)
+    return syscall(SYS_IO_URING.REGISTER, this.fd, IORING_REGISTER.FILES_UPDATE, this.#scratch.address, 1) === 1
+  }
+
   /** Closes the ring and unmaps it. Nothing is in flight. */
   close(): void {
     this.#ring.unmap()
     this.#sqeMapping.unmap()
     this.#argument.unmap()
+    this.#scratch.unmap()
     close(this.fd)
   }
 }

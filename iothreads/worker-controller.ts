@@ -1,12 +1,12 @@
 import { ERRNO } from 'memfd-mmap'
 import { GuestMemory, type MappedRegion } from 'vhost-user-protocol-ts'
 import { LogicalUnit, Nexus, Target, UnitState } from '../scsi/index.js'
-import type { BlockIo } from './block-io.js'
 import type { DelayLine } from './delay-line.js'
 import type { Driver } from './drivers/driver.js'
 import { FileDriver } from './drivers/file.js'
 import { MemoryDriver } from './drivers/memory.js'
 import { NullDriver } from './drivers/null.js'
+import type { EventEngine } from './event-engine.js'
 import type { Medium, UnitSpec } from './messages.js'
 import type { Request } from './request.js'
 import type { RequestQueue } from './request-queue.js'
@@ -15,7 +15,7 @@ import { UnitMap } from './unit-map.js'
 
 /** What drivers are made from. */
 export interface DriverParts {
-  readonly io: BlockIo
+  readonly engine: EventEngine
   readonly inlineIo: SyncIo
   readonly ended: (request: Request, result: number) => void
 }
@@ -23,7 +23,9 @@ export interface DriverParts {
 function createDriver(medium: Medium, parts: DriverParts): Driver {
   switch (medium.kind) {
     case 'file':
-      return new FileDriver(medium.inline ? parts.inlineIo : parts.io, medium.fd)
+      if (medium.inline) return new FileDriver(parts.inlineIo, medium.fd)
+      parts.engine.addFile(medium.fd)
+      return new FileDriver(parts.engine.io, medium.fd)
     case 'memory':
       return new MemoryDriver(medium.fd, medium.address)
     case 'null':
@@ -39,8 +41,10 @@ export class WorkerController {
   /** Of drivers that hold requests back. */
   readonly delayLines: DelayLine[] = []
   memory = new GuestMemory([])
+  readonly #specs: readonly UnitSpec[]
 
   constructor(units: readonly UnitSpec[], parts: DriverParts) {
+    this.#specs = units
     const targets = new Map<number, Target>()
     units.forEach((spec, index) => {
       const unit = new LogicalUnit(spec.config, new UnitState(spec.state))
@@ -56,6 +60,14 @@ export class WorkerController {
       if (driver.delayLine !== null) this.delayLines.push(driver.delayLine)
       this.units.addUnit({ index, target: spec.target, lun: spec.lun, nexus, driver })
     })
+  }
+
+  /** Lets go of everything. No queue is started. */
+  close(parts: DriverParts): void {
+    this.setMemory([])
+    for (const { medium } of this.#specs) {
+      if (medium.kind === 'file' && !medium.inline) parts.engine.removeFile(medium.fd)
+    }
   }
 
   /** Drops the old memory, and all views of it, for the new. */

@@ -23,7 +23,7 @@ import { RequestTable } from './request-table.js'
 import { ResponseWriter } from './response-writer.js'
 import { QueueStatistics } from './statistics.js'
 import { SyncIo } from './sync-io.js'
-import { WorkerController } from './worker-controller.js'
+import { type DriverParts, WorkerController } from './worker-controller.js'
 
 /** At most one report of a guest's faults per queue in this time, ns. */
 const FAULT_INTERVAL = 1e9
@@ -87,13 +87,12 @@ class IoThreadWorker implements LoopClient {
     switch (command.type) {
       case 'attachController': {
         if (this.#controllers.has(command.controller)) throw new Error(`controller ${command.controller} is attached`)
-        const parts = { io: this.#loop.engine.io, inlineIo: this.#inlineIo, ended: this.#ended }
-        this.#controllers.set(command.controller, new WorkerController(command.units, parts))
+        this.#controllers.set(command.controller, new WorkerController(command.units, this.#driverParts))
         this.#collectDelayLines()
         return 0
       }
       case 'detachController':
-        this.#controller(command.controller).setMemory([])
+        this.#controller(command.controller).close(this.#driverParts)
         this.#controllers.delete(command.controller)
         this.#collectDelayLines()
         return 0
@@ -121,6 +120,10 @@ class IoThreadWorker implements LoopClient {
         this.#loop.stopped = true
         return 0
     }
+  }
+
+  get #driverParts(): DriverParts {
+    return { engine: this.#loop.engine, inlineIo: this.#inlineIo, ended: this.#ended }
   }
 
   #controller(id: string): WorkerController {

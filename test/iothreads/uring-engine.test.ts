@@ -5,7 +5,7 @@ import { createMemfd, ERRNO, Mapping, openFd, raw } from 'memfd-mmap'
 import t from 'tap'
 import { PENDING } from '../../iothreads/block-io.js'
 import { UringEngine } from '../../iothreads/uring-engine.js'
-import { engineSuite, Recorder, turn } from '../support/iothreads/engine-suite.js'
+import { engineSuite, perform, Recorder, turn } from '../support/iothreads/engine-suite.js'
 import { tempDir } from '../support/temp-dir.js'
 
 engineSuite(t, (handler) => new UringEngine(handler))
@@ -26,6 +26,35 @@ t.test('a descriptor that cannot be watched is tried once', async (t) => {
   t.equal(engine.unwatched(4), true)
   engine.unwatch(99_999, 4)
   t.equal(engine.unwatched(4), true)
+})
+
+t.test('registered files: more users than one, more files than places, none left behind', async (t) => {
+  const recorder = new Recorder()
+  const engine = new UringEngine(recorder)
+  const memory = Mapping.anonymous(4096)
+  t.teardown(() => {
+    engine.close()
+    memory.unmap()
+  })
+  const bytes = new Uint8Array(memory.view())
+  const sync = (fd: number, write: boolean): number =>
+    perform(engine, recorder, 1, (id) => engine.transfer(id, write, fd, memory.address, 8, 0, 0))
+  const fds = Array.from({ length: 1030 }, (_, i) => createMemfd(`file${i}`, 8))
+  for (const fd of fds) engine.addFile(fd)
+  for (const [i, fd] of fds.entries()) {
+    bytes.fill(i & 0xff)
+    t.equal(sync(fd, true), 8)
+  }
+  engine.addFile(fds[3]!)
+  engine.removeFile(fds[3]!)
+  for (const [i, fd] of fds.entries()) {
+    t.equal(sync(fd, false), 8)
+    t.equal(bytes[7], i & 0xff)
+  }
+  for (const fd of fds) engine.removeFile(fd)
+  t.equal(sync(fds[0]!, false), 8, 'by its descriptor')
+  for (const fd of fds) raw.close(fd)
+  t.equal(sync(fds[0]!, false), -ERRNO.EBADF)
 })
 
 t.test('more in flight than both rings hold', async (t) => {
