@@ -22,7 +22,7 @@ import type { ImageLock } from './image-lock.js'
 import type { Log } from './log.js'
 import type { Lun } from './lun.js'
 import type { QueueSource } from './metrics.js'
-import { type ManagedUnit, manageTask } from './task-manager.js'
+import { type ManagedNexus, manageTask } from './task-manager.js'
 
 const FEATURES = featureMask(
   VIRTIO_SCSI_F.HOTPLUG,
@@ -63,7 +63,7 @@ export class Controller implements BackendDevice {
   /** The same, each once. */
   readonly #distinct: readonly IoThread[]
   readonly #luns: readonly Lun[]
-  readonly #units: readonly ManagedUnit[]
+  readonly #nexuses: readonly ManagedNexus[]
   readonly #memory: GuestMemoryTable
   readonly #active = new Map<number, RingSetup>()
   /** Rings that a change of the memory table stopped: empty, unless one could not be started again. */
@@ -96,10 +96,10 @@ export class Controller implements BackendDevice {
     this.#configSpace = new ConfigSpace(config.numQueues)
     this.ringCount = config.numQueues + VQ.REQUEST
     this.protocolFeatures = PROTOCOL_FEATURES | (config.configSpace ? featureMask(VHOST_USER_PROTOCOL_F.CONFIG) : 0n)
-    this.#units = config.luns.map(({ target, lun }) => {
+    this.#nexuses = config.luns.map(({ target, lun }, place) => {
       const attention = new Int32Array(new SharedArrayBuffer(4))
       raiseAttention(attention, ATTENTION.POWER_ON)
-      return { target, lun, attention }
+      return { controller: this.id, iothreads: this.#distinct, target, lun, attention, unit: luns[place]! }
     })
   }
 
@@ -107,14 +107,20 @@ export class Controller implements BackendDevice {
   async attach(): Promise<void> {
     const units = this.#config.luns.map(({ target, lun, readOnly }, place) => {
       const { unit, state, medium } = this.#luns[place]!
-      const attention = this.#units[place]!.attention.buffer as SharedArrayBuffer
+      const attention = this.#nexuses[place]!.attention.buffer as SharedArrayBuffer
       return { target, lun, readOnly, config: unit, state: state.memory, attention, medium }
     })
     await this.#tellAll({ type: 'attachController', controller: this.id, units })
+    this.#nexuses.forEach((nexus, place) => {
+      this.#luns[place]!.nexuses.add(nexus)
+    })
   }
 
   /** Takes the controller away from its IOThreads. It is disconnected. */
   async detach(): Promise<void> {
+    this.#nexuses.forEach((nexus, place) => {
+      this.#luns[place]!.nexuses.delete(nexus)
+    })
     await this.#tellAll({ type: 'detachController', controller: this.id })
   }
 
@@ -208,7 +214,7 @@ export class Controller implements BackendDevice {
       this.#control = new ControlQueue(
         ring,
         this.#memory.memory,
-        (request) => manageTask(this.#management, request),
+        (request) => manageTask(this.#nexuses, request),
         fault,
         (error) => this.#events.failed(error),
       )
@@ -255,10 +261,6 @@ export class Controller implements BackendDevice {
 
   #unlockImages(): void {
     for (const { lock } of this.#luns) lock?.release()
-  }
-
-  get #management(): Parameters<typeof manageTask>[0] {
-    return { controller: this.id, iothreads: this.#distinct, units: this.#units }
   }
 
   #statisticsOf(index: number): QueueStatistics {
@@ -314,7 +316,7 @@ export class Controller implements BackendDevice {
   /** A virtio reset is a power-on for the initiator (SAM-5 6.3.1). */
   async reset(): Promise<void> {
     this.#missedEvents = false
-    for (const { attention } of this.#units) raiseAttention(attention, ATTENTION.POWER_ON)
+    for (const { attention } of this.#nexuses) raiseAttention(attention, ATTENTION.POWER_ON)
   }
 
   readConfig(offset: number, size: number): Uint8Array | undefined {

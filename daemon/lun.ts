@@ -6,6 +6,7 @@ import { FLAG, type UnitConfig, UnitState } from '../scsi/index.js'
 import type { LunConfig } from './daemon-config.js'
 import { errorCode, errorReason, StartError } from './errors.js'
 import { ImageLock } from './image-lock.js'
+import type { ManagedNexus } from './task-manager.js'
 
 export class Lun {
   readonly config: LunConfig
@@ -14,6 +15,8 @@ export class Lun {
   readonly medium: Medium
   /** Held while a front end uses the LUN; undefined: nothing to lock. */
   readonly lock: ImageLock | undefined
+  /** The controllers' ways to it. */
+  readonly nexuses = new Set<ManagedNexus>()
   readonly #fd: number
   readonly #mapping: Mapping | undefined
 

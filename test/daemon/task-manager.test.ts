@@ -1,0 +1,173 @@
+import t from 'tap'
+import { LUN_INVALID, RESPONSE, TMF } from 'vhost-user-protocol-ts'
+import { type ManagedNexus, manageTask } from '../../daemon/task-manager.js'
+import { CANCEL, type IoThread } from '../../iothreads/index.js'
+import { ATTENTION, FLAG, UnitState } from '../../scsi/index.js'
+
+type Command = Parameters<IoThread['send']>[0]
+
+/** An IOThread that writes down what it is told, and answers with a number once it is let. */
+class FakeIoThread {
+  readonly commands: Command[] = []
+  /** What the next commands are answered with; 0 when there is no more. */
+  readonly counts: number[] = []
+  failure: Error | undefined
+  #held: (() => void)[] | undefined
+
+  send(command: Command): Promise<number> {
+    this.commands.push(command)
+    if (this.failure !== undefined) return Promise.reject(this.failure)
+    const count = this.counts.shift() ?? 0
+    const held = this.#held
+    return held === undefined ? Promise.resolve(count) : new Promise((resolve) => held.push(() => resolve(count)))
+  }
+
+  hold(): () => void {
+    const held: (() => void)[] = []
+    this.#held = held
+    return () => {
+      this.#held = undefined
+      for (const let_ of held) let_()
+    }
+  }
+}
+
+interface Unit {
+  readonly state: UnitState
+  readonly nexuses: Set<ManagedNexus>
+}
+
+const unit = (): Unit => ({ state: UnitState.create(1024, FLAG.REMOVAL_PREVENTED), nexuses: new Set() })
+
+function nexus(unit: Unit, controller: string, iothreads: readonly FakeIoThread[], target: number, lun: number) {
+  const attention = new Int32Array(new SharedArrayBuffer(4))
+  const one: ManagedNexus = { controller, iothreads, target, lun, attention, unit }
+  unit.nexuses.add(one)
+  return one
+}
+
+/** A controller on two IOThreads with units 0:0, 0:1 and 5:0; another one shares 0:1. */
+function setting() {
+  const [io0, io1, io2] = [new FakeIoThread(), new FakeIoThread(), new FakeIoThread()]
+  const shared = unit()
+  const own = [
+    nexus(unit(), 'a', [io0, io1], 0, 0),
+    nexus(shared, 'a', [io0, io1], 0, 1),
+    nexus(unit(), 'a', [io0, io1], 5, 0),
+  ]
+  const others = nexus(shared, 'b', [io2], 9, 9)
+  const ask = (fn: number, target: number, lun: number, tag: readonly [number, number] = [0, 0]) =>
+    manageTask(own, { function: fn, target, lun, tag })
+  return { io0, io1, io2, own, others, ask, commands: () => [io0, io1, io2].map(({ commands }) => commands) }
+}
+
+const ALL = Object.values(TMF)
+
+t.test('what is addressed', async (t) => {
+  const { ask, commands } = setting()
+  for (const fn of ALL) t.equal(await ask(fn, 1, 0), RESPONSE.BAD_TARGET, `function ${fn} of an unknown target`)
+  for (const fn of ALL) {
+    if (fn === TMF.I_T_NEXUS_RESET) continue
+    t.equal(await ask(fn, 0, 2), RESPONSE.INCORRECT_LUN, `function ${fn} of an unknown unit`)
+    t.equal(await ask(fn, 5, LUN_INVALID), RESPONSE.INCORRECT_LUN, `function ${fn} of no unit at all`)
+  }
+  t.same(commands(), [[], [], []], 'nothing is done')
+})
+
+t.test('functions that there are not', async (t) => {
+  const { ask, commands, own } = setting()
+  t.equal(await ask(TMF.CLEAR_ACA, 0, 0), RESPONSE.FUNCTION_REJECTED)
+  for (const fn of [8, 0x80, 0xffffffff]) t.equal(await ask(fn, 0, 0), RESPONSE.FUNCTION_REJECTED)
+  t.same(commands(), [[], [], []])
+  t.same(
+    own.map(({ attention }) => attention[0]),
+    [0, 0, 0],
+  )
+})
+
+t.test('ABORT TASK ends one task wherever it is', async (t) => {
+  const { ask, commands, own } = setting()
+  t.equal(await ask(TMF.ABORT_TASK, 0, 1, [7, -8]), RESPONSE.OK)
+  const cancel = { type: 'cancel', controller: 'a', target: 0, lun: 1, tag: [7, -8], reason: CANCEL.ABORTED }
+  t.same(commands(), [[cancel], [cancel], []], 'each IOThread is asked once')
+  t.equal(own[1]?.attention[0], 0)
+})
+
+t.test('ABORT TASK SET ends the tasks of this initiator', async (t) => {
+  const { ask, commands, own, others } = setting()
+  t.equal(await ask(TMF.ABORT_TASK_SET, 0, 1), RESPONSE.OK)
+  const cancel = { type: 'cancel', controller: 'a', target: 0, lun: 1, tag: null, reason: CANCEL.ABORTED }
+  t.same(commands(), [[cancel], [cancel], []])
+  t.same([own[1]?.attention[0], others.attention[0]], [0, 0])
+})
+
+t.test('CLEAR TASK SET ends the tasks of all, and tells those who did not ask', async (t) => {
+  const { ask, commands, own, others, io2 } = setting()
+  io2.counts.push(3)
+  t.equal(await ask(TMF.CLEAR_TASK_SET, 0, 1), RESPONSE.OK)
+  const cancel = { type: 'cancel', tag: null, reason: CANCEL.ABORTED }
+  const mine = { ...cancel, controller: 'a', target: 0, lun: 1 }
+  t.same(commands(), [[mine], [mine], [{ ...cancel, controller: 'b', target: 9, lun: 9 }]])
+  t.same([own[1]?.attention[0], others.attention[0]], [0, ATTENTION.COMMANDS_CLEARED])
+  Atomics.store(others.attention, 0, 0)
+  t.equal(await ask(TMF.CLEAR_TASK_SET, 0, 1), RESPONSE.OK)
+  t.equal(others.attention[0], 0, 'who lost nothing is not told')
+})
+
+t.test('LOGICAL UNIT RESET is for all who have the unit', async (t) => {
+  const { ask, commands, own, others, io1 } = setting()
+  const release = io1.hold()
+  let response: number | undefined
+  const done = ask(TMF.LOGICAL_UNIT_RESET, 0, 1).then((answer) => {
+    response = answer
+  })
+  await new Promise((resolve) => setImmediate(resolve))
+  t.equal(response, undefined, 'it waits for all tasks')
+  t.equal(own[1]?.attention[0], 0, 'and the condition comes after them')
+  release()
+  await done
+  t.equal(response, RESPONSE.OK)
+  const cancel = { type: 'cancel', tag: null, reason: CANCEL.RESET }
+  const mine = { ...cancel, controller: 'a', target: 0, lun: 1 }
+  t.same(commands(), [[mine], [mine], [{ ...cancel, controller: 'b', target: 9, lun: 9 }]])
+  const reset = ATTENTION.BUS_DEVICE_RESET
+  t.same(
+    [...own, others].map(({ attention }) => attention[0]),
+    [0, reset, 0, reset],
+  )
+  t.equal(own[1]!.unit.state.flags & FLAG.REMOVAL_PREVENTED, 0, 'the medium may be removed again')
+})
+
+t.test('I_T NEXUS RESET is for all units of the target, but for one initiator', async (t) => {
+  const { ask, commands, own, others } = setting()
+  t.equal(await ask(TMF.I_T_NEXUS_RESET, 0, 77), RESPONSE.OK, 'the LUN does not matter')
+  const cancel = { type: 'cancel', controller: 'a', target: 0, tag: null, reason: CANCEL.RESET }
+  const both = [0, 1].map((lun) => ({ ...cancel, lun }))
+  t.same(commands(), [both, both, []])
+  const loss = ATTENTION.NEXUS_LOSS
+  t.same(
+    [...own, others].map(({ attention }) => attention[0]),
+    [loss, loss, 0, 0],
+  )
+})
+
+t.test('QUERY TASK and QUERY TASK SET', async (t) => {
+  const { ask, commands, io0, io1 } = setting()
+  t.equal(await ask(TMF.QUERY_TASK, 0, 0, [1, 2]), RESPONSE.OK, 'there is none')
+  io1.counts.push(1)
+  t.equal(await ask(TMF.QUERY_TASK, 0, 0, [1, 2]), RESPONSE.FUNCTION_SUCCEEDED)
+  io0.counts.push(2)
+  t.equal(await ask(TMF.QUERY_TASK_SET, 0, 0, [1, 2]), RESPONSE.FUNCTION_SUCCEEDED)
+  t.equal(await ask(TMF.QUERY_TASK_SET, 0, 0, [1, 2]), RESPONSE.OK)
+  const query = { type: 'query', controller: 'a', target: 0, lun: 0 }
+  const tagged = { ...query, tag: [1, 2] }
+  const all = { ...query, tag: null }
+  t.same(commands(), [[tagged, tagged, all, all], [tagged, tagged, all, all], []])
+})
+
+t.test('an IOThread that fails', async (t) => {
+  const { ask, io1, own } = setting()
+  io1.failure = new Error('it has died')
+  await t.rejects(ask(TMF.LOGICAL_UNIT_RESET, 0, 0), { message: 'it has died' })
+  t.equal(own[0]?.attention[0], 0)
+})
