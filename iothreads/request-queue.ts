@@ -199,14 +199,7 @@ export class RequestQueue {
   #transfer(request: Request, unit: UnitBinding): void {
     const task = request.task
     const length = task.length
-    const result = unit.driver.transfer(
-      request,
-      this.table,
-      task.action === ACTION.WRITE,
-      task.offset,
-      length,
-      task.fua,
-    )
+    const result = unit.driver.transfer(request, this.table, task.action === ACTION.WRITE)
     if (result !== length) {
       this.#proceed(request, result)
       return
@@ -252,7 +245,7 @@ export class RequestQueue {
       case ACTION.WRITE:
         if (task.guestOffset !== 0)
           return this.#begin(request, transferPieces(this.#context(request), request, task.action === ACTION.WRITE, 0))
-        return driver.transfer(request, this.table, task.action === ACTION.WRITE, task.offset, task.length, task.fua)
+        return driver.transfer(request, this.table, task.action === ACTION.WRITE)
       case ACTION.FLUSH:
         return driver.flush(request)
       case ACTION.DISCARD:

@@ -60,8 +60,8 @@ export class Task {
   readonly cdb: DataView
   readonly cdbBytes: Uint8Array
   /** Bytes that the initiator's data-out and data-in buffers hold. */
-  dataOutLength: number
-  dataInLength: number
+  dataOutLength = -0.5
+  dataInLength = -0.5
   /** Data-out that was gathered because `parameterListLength(task)` asked for it; private memory. */
   parameters: Uint8Array = NO_BYTES
   parameterLength = 0
@@ -69,10 +69,10 @@ export class Task {
   // ---- results of execute()
   action: number = ACTION.DONE
   /** Bytes on the medium. */
-  offset: number
-  length: number
+  offset = -0.5
+  length = -0.5
   fua = false
-  guestOffset: number
+  guestOffset = -0.5
   patternLength = 0
   mayUnmap = false
   /** Status code (SAM-5 5.3.1). */
@@ -89,7 +89,7 @@ export class Task {
    * Bytes that the command moves in its data phase, in `direction`. The residual is the buffer's length minus what was
    * moved.
    */
-  transferLength: number
+  transferLength = -0.5
   /**
    * transferLength is more than the initiator's buffer for that direction holds: nothing has been done, nothing is to
    * be done, and the transport says so (VIRTIO_SCSI_S_OVERRUN, virtio 1.3 5.6.6.1.1).
@@ -110,13 +110,7 @@ export class Task {
   constructor(buffer: ArrayBuffer = new ArrayBuffer(CDB_BYTES), byteOffset = 0) {
     this.cdb = new DataView(buffer, byteOffset, CDB_BYTES)
     this.cdbBytes = new Uint8Array(buffer, byteOffset, CDB_BYTES)
-    // A fraction first: V8 then keeps these fields as doubles and never has to change their representation.
-    this.dataOutLength = -0.5
-    this.dataInLength = -0.5
-    this.offset = -0.5
-    this.length = -0.5
-    this.guestOffset = -0.5
-    this.transferLength = -0.5
+    // The fields were made with a fraction in them: so V8 keeps doubles in place, and does not allocate for each new value.
     this.dataOutLength = 0
     this.dataInLength = 0
     this.offset = 0

@@ -10,9 +10,12 @@ import type { RequestTable } from '../request-table.js'
  * `readBuffer` and `writeBuffer`.
  */
 export interface Driver {
-  /** Reads or writes `length` bytes at `offset` of the medium, from or to the request's data segments. */
-  transfer(request: Request, table: RequestTable, write: boolean, offset: number, length: number, sync: boolean): number
-  /** The same with one private buffer at a host address. */
+  /**
+   * The task's READ or WRITE: `length` bytes at `offset` of the medium, from or to the request's data segments. They are
+   * taken from the task: an offset of 2^31 and more, passed from function to function, would have to be allocated.
+   */
+  transfer(request: Request, table: RequestTable, write: boolean): number
+  /** `length` bytes at `offset` of the medium, from or to one buffer at a host address; `sync`: durable when it ends. */
   buffer(request: Request, write: boolean, address: number, offset: number, length: number, sync: boolean): number
   /** Makes everything written durable. */
   flush(request: Request): number

@@ -15,15 +15,9 @@ export class FileDriver implements Driver {
     this.#fd = fd
   }
 
-  transfer(
-    request: Request,
-    table: RequestTable,
-    write: boolean,
-    offset: number,
-    length: number,
-    sync: boolean,
-  ): number {
-    const flags = write && sync ? RWF_DSYNC : 0
+  transfer(request: Request, table: RequestTable, write: boolean): number {
+    const { offset, length, fua } = request.task
+    const flags = write && fua ? RWF_DSYNC : 0
     const segments = table.segments
     const at = request.firstSegment + (write ? 0 : 2 * request.outSegments)
     // The data buffers may hold more than is to be moved.

@@ -16,14 +16,8 @@ export class MemoryDriver implements Driver {
     this.#address = address
   }
 
-  transfer(
-    request: Request,
-    table: RequestTable,
-    write: boolean,
-    offset: number,
-    length: number,
-    _sync: boolean,
-  ): number {
+  transfer(request: Request, table: RequestTable, write: boolean): number {
+    const { offset, length } = request.task
     const segments = table.segments
     let at = request.firstSegment + (write ? 0 : 2 * request.outSegments)
     let medium = this.#address + offset

@@ -22,15 +22,8 @@ export class NullDriver implements Driver {
     return PENDING
   }
 
-  transfer(
-    request: Request,
-    _table: RequestTable,
-    _write: boolean,
-    _offset: number,
-    length: number,
-    _sync: boolean,
-  ): number {
-    return this.#end(request, length)
+  transfer(request: Request, _table: RequestTable, _write: boolean): number {
+    return this.#end(request, request.task.length)
   }
 
   buffer(request: Request, _write: boolean, _address: number, _offset: number, length: number, _sync: boolean): number {

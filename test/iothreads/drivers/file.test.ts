@@ -2,7 +2,7 @@ import { ERRNO } from 'memfd-mmap'
 import t from 'tap'
 import type { BlockIo } from '../../../iothreads/block-io.js'
 import { FileDriver } from '../../../iothreads/drivers/file.js'
-import type { EngineHandler, EventEngine } from '../../../iothreads/event-engine.js'
+import type { Request } from '../../../iothreads/request.js'
 import { MAX_SEGMENTS } from '../../../iothreads/request-table.js'
 import { SyncIo } from '../../../iothreads/sync-io.js'
 import { UringEngine } from '../../../iothreads/uring-engine.js'
@@ -10,45 +10,36 @@ import { perform, Recorder } from '../../support/iothreads/engine-suite.js'
 import { SegmentRig, scatter, seeded } from '../../support/iothreads/request-with.js'
 import { rounds } from '../../support/iothreads/rounds.js'
 import { imageFd, readAll } from '../../support/iothreads/units.js'
+import type { Teardown } from '../../support/teardown.js'
 
 const SIZE = 2 ** 20
 
-/** An engine that never has anything to deliver, for plain system calls. */
-class NoEngine implements EventEngine {
-  readonly name = 'epoll'
-  readonly io = new SyncIo()
-  watch(): void {}
-  unwatch(): void {}
-  unwatched(): boolean {
-    return true
-  }
-  cancel(): void {}
-  submit(): void {}
-  ready(): boolean {
-    return false
-  }
-  reap(): number {
-    return 0
-  }
-  wait(): void {}
-  close(): void {
-    this.io.close()
-  }
+/** I/O of one kind, and the result of each operation, at once or later. */
+interface Way {
+  readonly io: BlockIo
+  run(request: Request, operation: () => number): number
 }
 
-const engines: [string, (handler: EngineHandler) => EventEngine][] = [
-  ['io_uring', (handler) => new UringEngine(handler)],
-  ['system calls', () => new NoEngine()],
-]
-
-for (const [name, create] of engines) {
-  t.test(`segments and the file, by ${name}`, async (t) => {
+const ways: Record<string, (t: Teardown) => Way> = {
+  io_uring: (t) => {
     const recorder = new Recorder()
-    const engine = create(recorder)
+    const engine = new UringEngine(recorder)
     t.teardown(() => engine.close())
+    return { io: engine.io, run: (request, operation) => perform(engine, recorder, request.id, operation) }
+  },
+  'system calls': (t) => {
+    const io = new SyncIo()
+    t.teardown(() => io.close())
+    return { io, run: (_request, operation) => operation() }
+  },
+}
+
+for (const [name, open] of Object.entries(ways)) {
+  t.test(`segments and the file, by ${name}`, async (t) => {
+    const { io, run } = open(t)
     const rig = new SegmentRig(t, 2 * SIZE)
     const fd = imageFd(t, SIZE)
-    const driver = new FileDriver(engine.io, fd)
+    const driver = new FileDriver(io, fd)
     const model = new Uint8Array(SIZE)
     const random = seeded(11)
     t.equal(driver.delayLine, null)
@@ -63,9 +54,8 @@ for (const [name, create] of engines) {
       const before = rig.content(segments)
       // Segments of the other direction stand beside them, and are let alone.
       const request = isWrite ? rig.request(segments) : rig.request([[2 * SIZE - 512, 512]], segments)
-      const result = perform(engine, recorder, request.id, () =>
-        driver.transfer(request, rig.table, isWrite, offset, length, round % 3 === 0),
-      )
+      Object.assign(request.task, { offset, length, fua: round % 3 === 0 })
+      const result = run(request, () => driver.transfer(request, rig.table, isWrite))
       t.equal(result, length)
       if (isWrite) model.set(before.subarray(0, length), offset)
       else before.set(model.subarray(offset, offset + length))
@@ -76,14 +66,12 @@ for (const [name, create] of engines) {
   })
 
   t.test(`private buffers, flush, discard and zero, by ${name}`, async (t) => {
-    const recorder = new Recorder()
-    const engine = create(recorder)
-    t.teardown(() => engine.close())
+    const way = open(t)
     const rig = new SegmentRig(t, SIZE)
     const fd = imageFd(t, SIZE)
-    const driver = new FileDriver(engine.io, fd)
+    const driver = new FileDriver(way.io, fd)
     const request = rig.request([])
-    const run = (io: () => number): number => perform(engine, recorder, request.id, io)
+    const run = (operation: () => number): number => way.run(request, operation)
     rig.bytes.fill(0x33)
     for (const sync of [false, true]) {
       t.equal(
@@ -139,7 +127,10 @@ t.test('FUA asks for RWF_DSYNC, on writes only', async (t) => {
   )
   for (const request of [one, two]) {
     for (const write of [false, true]) {
-      for (const sync of [false, true]) driver.transfer(request, rig.table, write, 0, 512, sync)
+      for (const fua of [false, true]) {
+        Object.assign(request.task, { offset: 0, length: 512, fua })
+        driver.transfer(request, rig.table, write)
+      }
     }
   }
   for (const write of [false, true]) {

@@ -24,7 +24,8 @@ t.test('copies between segments and the medium', async (t) => {
     const before = rig.content(segments)
     const isWrite = random() < 0.5
     const request = isWrite ? rig.request(segments) : rig.request([[2 * SIZE - 512, 512]], segments)
-    t.equal(driver.transfer(request, rig.table, isWrite, offset, length, true), length)
+    Object.assign(request.task, { offset, length, fua: true })
+    t.equal(driver.transfer(request, rig.table, isWrite), length)
     if (isWrite) model.set(before.subarray(0, length), offset)
     else before.set(model.subarray(offset, offset + length))
     t.equal(Buffer.compare(rig.content(segments), before), 0, `round ${round}`)

@@ -5,9 +5,14 @@ import { NullDriver } from '../../../iothreads/drivers/null.js'
 import type { Request } from '../../../iothreads/request.js'
 import { SegmentRig } from '../../support/iothreads/request-with.js'
 
+const transfer = (driver: NullDriver, request: Request, rig: SegmentRig, offset: number, length: number): number => {
+  Object.assign(request.task, { offset, length })
+  return driver.transfer(request, rig.table, true)
+}
+
 const operations = (driver: NullDriver, request: Request, rig: SegmentRig): number[] => [
-  driver.transfer(request, rig.table, false, 0, 512, false),
-  driver.transfer(request, rig.table, true, 2 ** 40, 2 ** 29, true),
+  transfer(driver, request, rig, 0, 512),
+  transfer(driver, request, rig, 2 ** 40, 2 ** 29),
   driver.buffer(request, true, rig.address, 0, 77, true),
   driver.flush(request),
   driver.discard(request, 0, 512),

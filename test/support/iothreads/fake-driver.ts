@@ -57,14 +57,8 @@ export class FakeDriver implements Driver {
     return PENDING
   }
 
-  transfer(
-    request: Request,
-    table: RequestTable,
-    write: boolean,
-    offset: number,
-    length: number,
-    sync: boolean,
-  ): number {
+  transfer(request: Request, table: RequestTable, write: boolean): number {
+    const { offset, length, fua: sync } = request.task
     return this.#end({ operation: 'transfer', write, offset, length, sync, request }, () => {
       const moved = Math.min(length, this.limit, Math.max(0, this.bytes.length - offset))
       let at = request.firstSegment + (write ? 0 : 2 * request.outSegments)

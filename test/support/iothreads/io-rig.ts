@@ -1,3 +1,4 @@
+import { Mapping } from 'memfd-mmap'
 import type { ChainStyle } from 'vhost-user-protocol-ts'
 import {
   type Command,
@@ -66,6 +67,8 @@ export interface IoRigOptions {
   readonly memory?: number
   /** Whether it cannot be cut off. Default: true. */
   readonly sealed?: boolean
+  /** Whether the IOThreads have it mapped below 2^31 (see Mapping). Default: false. */
+  readonly low?: boolean
   readonly controller?: string
 }
 
@@ -76,6 +79,8 @@ export class IoRig {
   readonly queues: readonly Queue[]
   readonly statistics: readonly QueueStatistics[]
   readonly threads: readonly StartedThread[]
+  /** Guest memory as the IOThreads see it. */
+  readonly #host: Mapping
   readonly #o: IoRigOptions
   readonly #areas: { layout: ChainLayout; bytes: number }[] = []
 
@@ -86,6 +91,8 @@ export class IoRig {
     this.memory = new SharedMemory([
       { guestAddress: 0x10_0000, size: o.memory ?? 64 * 2 ** 20, sealed: o.sealed ?? true },
     ])
+    const [region] = this.memory.regions
+    this.#host = Mapping.map({ fd: region!.fd, length: region!.size, low: o.low ?? false })
     const size = o.ringSize ?? 256
     const ring = { size, eventIdx: o.eventIdx ?? true, indirectEntries: o.indirectEntries ?? 16, region: 0 }
     this.queues = o.threads.map((_, i) => new Queue(2 + i, this.memory, ring))
@@ -103,7 +110,9 @@ export class IoRig {
   }
 
   async shareMemory(): Promise<void> {
-    await this.tellAll({ type: 'setMemory', controller: this.controller, regions: mappedRegions(this.memory) })
+    const [region, ...more] = mappedRegions(this.memory)
+    const regions = [{ ...region!, hostAddress: this.#host.address }, ...more]
+    await this.tellAll({ type: 'setMemory', controller: this.controller, regions })
   }
 
   send(i: number, command: Command): Promise<number> {
@@ -123,8 +132,8 @@ export class IoRig {
 
   queueSpec(i: number, base: number): QueueSpec {
     const { index, driver, kickFd, callFd, errFd } = this.queues[i]!
-    const { mapping, guestAddress } = this.memory.regions[0]!
-    const host = (address: number): number => mapping.address + address - guestAddress
+    const { guestAddress } = this.memory.regions[0]!
+    const host = (address: number): number => this.#host.address + address - guestAddress
     return {
       index,
       size: driver.size,
@@ -195,5 +204,6 @@ export class IoRig {
     }
     for (const queue of this.queues) queue.close()
     this.memory.close()
+    this.#host.unmap()
   }
 }

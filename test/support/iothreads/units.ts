@@ -75,7 +75,7 @@ export function imageFd(t: Teardown, size: number, place: 'file' | 'tmpfs' = 'fi
 export function testMedium(t: Teardown, name: MediumName, size: number): TestMedium {
   if (name === 'memory') {
     const fd = createMemfd('medium', size)
-    const mapping = Mapping.map({ fd, length: size })
+    const mapping = Mapping.map({ fd, length: size, low: true })
     t.teardown(() => {
       raw.close(fd)
       mapping.unmap()

@@ -1,0 +1,56 @@
+// The I/O path allocates nothing on the JavaScript heap: by V8's own account of a process with an IOThread under load.
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { GC_TRACE_ARG, GcTrace } from '../bench/gc-trace.js'
+import { Child } from '../support/child.js'
+import { rounds } from '../support/iothreads/rounds.js'
+
+/** MiB of the smallest young generation: what may be allocated before V8 says anything. */
+const YOUNG = 1
+const REQUESTS = rounds(1_200_000)
+const MOST = 1
+/** On a machine that is busy the code may not be compiled yet when the measurement begins. */
+const ATTEMPTS = 3
+
+interface Report {
+  readonly from: number
+  readonly to: number
+  readonly requests: number
+}
+
+async function measure(t: Test, args: readonly string[]): Promise<number> {
+  const program = join(import.meta.dirname, '../support/iothreads/steady-load.js')
+  const flags = [GC_TRACE_ARG, `--max-semi-space-size=${YOUNG}`]
+  const child = new Child(t, 'steady-load', process.execPath, [...flags, program, ...args])
+  const trace = new GcTrace(child.process.stdout!)
+  const { code } = await child.ended(rounds(60_000))
+  if (code !== 0) throw new Error(`steady-load ended with ${code}\n${child.report()}`)
+  const { from, to, requests } = JSON.parse(child.stderr) as Report
+  const { bytesPerSecond, collections } = trace.rate(from, to)
+  const bytes = (bytesPerSecond * (to - from)) / 1000 / requests
+  t.comment(`${requests} requests in ${to - from} ms: ${collections} collections, ${bytes.toFixed(3)} bytes each`)
+  return bytes
+}
+
+for (const [medium, engine, size, depth] of [
+  ['null', 'io_uring', 2 ** 24, 1],
+  ['null', 'io_uring', 2 ** 41, 32],
+  ['zero', 'io_uring', 2 ** 41, 32],
+  ['file', 'io_uring', 2 ** 24, 32],
+  ['memory', 'io_uring', 2 ** 24, 32],
+  ['tmpfs', 'epoll', 2 ** 24, 32],
+] as const) {
+  t.test(`${medium} of ${size / 2 ** 20} MiB, ${engine}, ${depth} in flight`, { timeout: 0 }, async (t) => {
+    let least = Number.POSITIVE_INFINITY
+    for (let i = 0; i < ATTEMPTS && least >= MOST; i++) {
+      least = Math.min(least, await measure(t, [medium, engine, String(REQUESTS), String(size), String(depth), 'low']))
+    }
+    t.ok(least < MOST, `${least} bytes for each request`)
+  })
+}
+
+t.test('the measure of the measure: one heap number for each request', { timeout: 0 }, async (t) => {
+  // An address of 2^31 or more, handed to memcpy.
+  const bytes = await measure(t, ['memory', 'io_uring', String(REQUESTS), String(2 ** 24), '32', 'high'])
+  t.ok(bytes > 8, `${bytes} bytes for each request`)
+})
