@@ -1,13 +1,9 @@
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import { Child } from '../child.js'
-import { Daemon } from '../daemon.js'
+import { startConfigured } from '../configured-daemon.js'
+import type { Daemon } from '../daemon.js'
 import { eventually, reported, within } from '../deadline.js'
 import { type Footprint, footprint, settledFootprint } from '../footprint.js'
 import type { Teardown } from '../teardown.js'
-import { tempDir } from '../temp-dir.js'
 import { Initiator, type InitiatorOptions } from '../vhost/initiator.js'
 
 export const PATIENCE = 30_000
@@ -29,14 +25,18 @@ export type Faults = Readonly<Record<string, number>>
 
 /** The daemon writes ten lines of faults for each controller at once, then one a second: an attack is to be found in the log. */
 const ATTACKS_PER_CONTROLLER = 8
-const MAIN = fileURLToPath(new URL('../../../daemon/main.js', import.meta.url))
 
 export interface BedOptions {
   /** How many attacks there may be. Default 8. */
   readonly attacks?: number
-  /** LUNs of the (first) controller besides LUN 0 of target 0, which is in memory. */
-  readonly luns?: readonly Readonly<Record<string, unknown>>[]
+  /** LUNs of the first controller besides LUN 0 of target 0, which is in memory. */
+  readonly luns?: readonly ExtraLun[]
 }
+
+type ExtraLun = Readonly<Record<string, unknown>> & { readonly target: number; readonly lun: number }
+
+const placeOf = ({ id, target, lun }: ExtraLun & { id: string }) => ({ id, target, lun })
+const unplaced = ({ target: _target, lun: _lun, ...rest }: ExtraLun) => rest
 
 /** A daemon that is to survive what is done to it. A controller is attacked a few times, then the next one. */
 export class Bed {
@@ -56,29 +56,18 @@ export class Bed {
   }
 
   static async start(t: Teardown, options: BedOptions = {}): Promise<Bed> {
-    const directory = tempDir(t)
     const count = Math.ceil((options.attacks ?? 1) / ATTACKS_PER_CONTROLLER)
-    const sockets = Array.from({ length: count }, (_, i) => join(directory, `scsi${i}.sock`))
-    const metrics = join(directory, 'metrics.sock')
-    const memory = sockets.map((_, i) => ({ id: `mem${i}`, driver: 'memory', size: '4M' }))
-    const luns = options.luns?.map((lun, i) => ({ id: `extra${i}`, ...lun })) ?? []
-    const controllers = sockets.map((path, i) => ({
+    const extra = (options.luns ?? []).map((lun, i) => ({ id: `extra${i}`, ...lun }))
+    const controllers = Array.from({ length: count }, (_, i) => ({
       id: `vm${i}`,
-      'socket-path': path,
       'num-queues': 4,
-      luns: [memory[i]!, ...(i === 0 ? luns : [])].map(({ id, ...lun }) => ({
-        id,
-        target: (lun as { target?: number }).target ?? 0,
-        lun: (lun as { lun?: number }).lun ?? 0,
-      })),
+      luns: [{ id: `mem${i}`, target: 0, lun: 0 }, ...(i === 0 ? extra.map(placeOf) : [])],
     }))
-    const config = join(directory, 'config.json')
-    const defined = luns.map(({ target, lun, ...rest }: Record<string, unknown>) => rest)
-    writeFileSync(config, JSON.stringify({ luns: [...memory, ...defined], controllers, log: { format: 'json' } }))
-    const args = [MAIN, `--config=${config}`, `--metrics-listen=unix:${metrics}`]
-    const child = new Child(t, 'vhost-user-scsid', process.execPath, args)
-    await child.output('stdout', new RegExp(`^.*${sockets.at(-1)}.*$`, 'm'), PATIENCE)
-    const daemons = sockets.map((path) => new Daemon(child, path, metrics))
+    const luns = [
+      ...controllers.map((_, i) => ({ id: `mem${i}`, driver: 'memory', size: '4M' })),
+      ...extra.map(unplaced),
+    ]
+    const daemons = await startConfigured(t, { luns, controllers })
     // The first connection and the first scrape open what stays open.
     await serve(daemons[0]!.socketPath)
     await daemons[0]!.metrics()
