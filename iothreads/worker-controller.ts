@@ -23,9 +23,7 @@ export interface DriverParts {
 function createDriver(medium: Medium, parts: DriverParts): Driver {
   switch (medium.kind) {
     case 'file':
-      if (medium.inline) return new FileDriver(parts.inlineIo, medium.fd)
-      parts.engine.addFile(medium.fd)
-      return new FileDriver(parts.engine.io, medium.fd)
+      return new FileDriver(medium.inline ? parts.inlineIo : parts.engine.io, medium.fd)
     case 'memory':
       return new MemoryDriver(medium.fd, medium.address)
     case 'null':
@@ -41,10 +39,10 @@ export class WorkerController {
   /** Of drivers that hold requests back. */
   readonly delayLines: DelayLine[] = []
   memory = new GuestMemory([])
-  readonly #specs: readonly UnitSpec[]
+  /** Of files that the engine's I/O uses. */
+  readonly #files: number[] = []
 
   constructor(units: readonly UnitSpec[], parts: DriverParts) {
-    this.#specs = units
     const targets = new Map<number, Target>()
     units.forEach((spec, index) => {
       const unit = new LogicalUnit(spec.config, new UnitState(spec.state))
@@ -59,15 +57,16 @@ export class WorkerController {
       const driver = createDriver(spec.medium, parts)
       if (driver.delayLine !== null) this.delayLines.push(driver.delayLine)
       this.units.addUnit({ index, target: spec.target, lun: spec.lun, nexus, driver })
+      if (spec.medium.kind === 'file' && !spec.medium.inline) this.#files.push(spec.medium.fd)
     })
+    // Last: a unit that is refused leaves nothing behind.
+    for (const fd of this.#files) parts.engine.addFile(fd)
   }
 
   /** Lets go of everything. No queue is started. */
   close(parts: DriverParts): void {
     this.setMemory([])
-    for (const { medium } of this.#specs) {
-      if (medium.kind === 'file' && !medium.inline) parts.engine.removeFile(medium.fd)
-    }
+    for (const fd of this.#files) parts.engine.removeFile(fd)
   }
 
   /** Drops the old memory, and all views of it, for the new. */
