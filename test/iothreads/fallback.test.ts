@@ -26,6 +26,10 @@ for (const errno of ['EPERM', 'ENOSYS']) {
   })
 }
 
+t.test('io_uring_register is refused: files are used by their descriptors', async (t) => {
+  t.match(await run(t, 'register'), { engine: 'io_uring', engineFault: null, forced: '', faults: [], failures: [] })
+})
+
 t.test('a kernel that does not know the newer flags: io_uring is used without them', async (t) => {
   const report = await run(t, 'flags')
   t.match(report, { engine: 'io_uring', engineFault: null, forced: '', faults: [], failures: [] })

@@ -38,6 +38,10 @@ const scenarios: Record<string, () => (() => void) | undefined> = {
     refuse([SYS_IO_URING.SETUP, SYS_IO_URING.ENTER, SYS_IO_URING.REGISTER], ERRNO.ENOSYS)
     return undefined
   },
+  register() {
+    refuse([SYS_IO_URING.REGISTER], ERRNO.EPERM)
+    return undefined
+  },
   // As kernels before 6.0 and 6.1 do.
   flags: () =>
     intercept([SYS_IO_URING.SETUP], ({ args }) => {
