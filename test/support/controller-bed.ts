@@ -1,0 +1,92 @@
+import { socketPair } from 'memfd-mmap'
+import { BackendSession, FrontEnd } from 'vhost-user-protocol-ts'
+import { Controller } from '../../daemon/controller.js'
+import type { ControllerConfig, LunConfig } from '../../daemon/daemon-config.js'
+import { createLog } from '../../daemon/log.js'
+import { Lun } from '../../daemon/lun.js'
+import { IoThread } from '../../iothreads/index.js'
+import { lunConfig } from './luns.js'
+import type { Teardown } from './teardown.js'
+import { Initiator, type InitiatorOptions } from './vhost/initiator.js'
+
+const PATIENCE = 30_000
+
+export interface ControllerBedOptions {
+  readonly luns?: readonly Partial<LunConfig>[]
+  readonly config?: Partial<ControllerConfig>
+}
+
+/** A controller of this process with two IOThreads; front ends come over socket pairs. */
+export class ControllerBed {
+  readonly controller: Controller
+  readonly luns: readonly Lun[]
+  readonly iothreads: readonly IoThread[]
+  readonly faults: [index: number, code: string][] = []
+  readonly failures: unknown[] = []
+
+  private constructor(config: ControllerConfig, luns: readonly Lun[], iothreads: readonly IoThread[]) {
+    this.luns = luns
+    this.iothreads = iothreads
+    const ofQueues = config.queueToIothread.map((i) => iothreads[i]!)
+    this.controller = new Controller(config, ofQueues, luns, createLog({ level: 'silent', format: 'json' }), {
+      fault: (index, code) => this.faults.push([index, code]),
+      failed: (error) => this.failures.push(error),
+    })
+  }
+
+  /** LUN i of the list is at target 0, LUN i. */
+  static async start(t: Teardown, { luns = [{}], config = {} }: ControllerBedOptions = {}): Promise<ControllerBed> {
+    const opened = luns.map((lun, i) => Lun.open(lunConfig({ id: `disk${i}`, ...lun })))
+    const events = { fault: () => {}, failed: () => {}, mediumFault: () => {} }
+    const iothreads = [await IoThread.start({ id: 'io0' }, events), await IoThread.start({ id: 'io1' }, events)]
+    const bed = new ControllerBed(
+      {
+        id: 'vm',
+        numQueues: 4,
+        queueToIothread: [0, 1, 0, 1],
+        configSpace: false,
+        luns: opened.map(({ config: { id, readOnly } }, lun) => ({ id, target: 0, lun, readOnly })),
+        ...config,
+      },
+      opened,
+      iothreads,
+    )
+    await bed.controller.attach()
+    t.teardown(async () => {
+      await bed.controller.detach()
+      for (const iothread of iothreads) await iothread.stop()
+      for (const lun of opened) lun.close()
+    })
+    return bed
+  }
+
+  /** A front end's end of a connection, and the session at the other. */
+  #connection(): { front: number; session: BackendSession } {
+    const [back, front] = socketPair()
+    return { front, session: new BackendSession(back, this.controller) }
+  }
+
+  /** A front end without anything set up. */
+  frontEnd(t: Teardown): FrontEnd {
+    const { front, session } = this.#connection()
+    const frontEnd = new FrontEnd(front)
+    t.teardown(async () => {
+      frontEnd.close()
+      await session.closed
+    })
+    return frontEnd
+  }
+
+  async connect(
+    t: Teardown,
+    options: InitiatorOptions = {},
+  ): Promise<{ initiator: Initiator; session: BackendSession }> {
+    const { front, session } = this.#connection()
+    const initiator = await Initiator.connect(front, { queues: 4, deadline: PATIENCE, ...options })
+    t.teardown(async () => {
+      await initiator.close()
+      await session.closed
+    })
+    return { initiator, session }
+  }
+}
