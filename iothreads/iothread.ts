@@ -87,7 +87,9 @@ export class IoThread {
       doorbell: this.#doorbell,
       bell,
     }
-    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData, name: options.id })
+    const url = new URL('./worker.js', import.meta.url)
+    // Without the options of the process: what is preloaded there has no place in a loop that never yields.
+    this.#worker = new Worker(url, { workerData, name: options.id, execArgv: [] })
     live.add(this)
     this.#exited = new Promise((resolve) => {
       this.#worker.once('exit', () => {

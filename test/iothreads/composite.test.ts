@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { ERRNO } from 'memfd-mmap'
 import t from 'tap'
 import { PENDING } from '../../iothreads/block-io.js'
@@ -69,13 +70,13 @@ for (const pending of [false, true]) {
       const request = isWrite ? rig.request(segments) : rig.request([], segments)
       Object.assign(request.task, { offset, length, guestOffset, fua: round % 5 === 0 })
       const guest = rig.content(segments)
-      t.equal(run(transferPieces({ driver, ...context }, request, isWrite, moved), driver), length)
-      t.ok(driver.calls.every((call) => call.write === isWrite && call.sync === (round % 5 === 0)))
+      assert.equal(run(transferPieces({ driver, ...context }, request, isWrite, moved), driver), length)
+      assert.ok(driver.calls.every((call) => call.write === isWrite && call.sync === (round % 5 === 0)))
       const first = guestOffset + moved
       const expected = isWrite ? medium : guest
       if (isWrite) medium.set(guest.subarray(first, guestOffset + length), offset + moved)
       else guest.set(medium.subarray(offset + moved, offset + length), first)
-      t.equal(Buffer.compare(isWrite ? driver.bytes : rig.content(segments), expected), 0, `round ${round}`)
+      assert.equal(Buffer.compare(isWrite ? driver.bytes : rig.content(segments), expected), 0, `round ${round}`)
       rig.table.give(request)
     }
   })
@@ -110,7 +111,7 @@ for (const pending of [false, true]) {
         driver.bytes[offset + place]! ^= 0x10
         // A later difference changes nothing.
         if (place + 1 < length) driver.bytes[offset + length - 1]! ^= 0x01
-        t.equal(compare(), place + 1)
+        assert.equal(compare(), place + 1)
         if (place + 1 < length) driver.bytes[offset + length - 1]! ^= 0x01
         driver.bytes[offset + place]! ^= 0x10
       }
@@ -163,11 +164,11 @@ for (const pending of [false, true]) {
         Object.assign(request.task, { offset, length, patternLength, fua: times === 3 })
         driver.bytes.fill(0xee)
         driver.calls.length = 0
-        t.equal(run(patternPieces({ driver, ...context }, request), driver), length)
+        assert.equal(run(patternPieces({ driver, ...context }, request), driver), length)
         const expected = new Uint8Array(SIZE).fill(0xee)
         for (let i = 0; i < times; i++) expected.set(pattern, offset + i * patternLength)
-        t.equal(Buffer.compare(driver.bytes, expected), 0, `${times} times ${patternLength}`)
-        t.ok(driver.calls.every((call) => call.sync === (times === 3)))
+        assert.equal(Buffer.compare(driver.bytes, expected), 0, `${times} times ${patternLength}`)
+        assert.ok(driver.calls.every((call) => call.sync === (times === 3)))
         rig.table.give(request)
       }
     }

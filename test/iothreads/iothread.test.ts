@@ -60,7 +60,7 @@ t.test('start and stop leave nothing', async (t) => {
   }
   await run()
   const before = holdings()
-  for (let i = 0; i < 10; i++) await run()
+  for (let i = 0; i < 4; i++) await run()
   t.strictSame(holdings(), before)
 })
 
@@ -134,8 +134,7 @@ t.test('a thread that dies says so, fails what waits for it, and refuses the res
 
 for (const [how, engine, code] of [
   ['exit', 'io_uring', 7],
-  ['exit', 'epoll', 7],
-  ['throw', 'io_uring', 1],
+  ['throw', 'epoll', 1],
   ['end', 'io_uring', 0],
 ] as const) {
   t.test(`a process whose IOThreads sleep ends: ${how}, ${engine}`, async (t) => {
@@ -145,7 +144,7 @@ for (const [how, engine, code] of [
     const start = performance.now()
     t.strictSame(await child.ended(DEADLINE), { code, signal: null })
     // They are joined one after another, and each would sleep for up to a second.
-    t.ok(performance.now() - start < 3000, 'none of them is waited for in vain')
+    t.ok(performance.now() - start < 2000, 'none of them is waited for in vain')
     if (how === 'throw') t.match(child.stderr, /thrown on purpose/)
   })
 }

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { createEventfd, drainEventfd, ERRNO, raw } from 'memfd-mmap'
 import t from 'tap'
 import { CMD_REQUEST, CMD_RESPONSE, RESPONSE } from 'vhost-user-protocol-ts'
@@ -344,14 +345,14 @@ t.test("the medium's errors become sense data, at any step", async (t) => {
         }
         rig.queue.publish()
         const [answer] = rig.answers()
-        t.equal(answer!.head, head)
-        t.equal(driver.calls.length, failing + 1, `${name}: nothing after call ${failing}`)
+        assert.equal(answer!.head, head)
+        assert.equal(driver.calls.length, failing + 1, `${name}: nothing after call ${failing}`)
         const { status, sense, usedLength } = answer!.result!
-        t.equal(status, STATUS.CHECK_CONDITION)
-        t.equal(usedLength, CMD_RESPONSE.SIZE)
+        assert.equal(status, STATUS.CHECK_CONDITION)
+        assert.equal(usedLength, CMD_RESPONSE.SIZE)
         const wasWriting = driver.calls[failing]!.write
-        t.equal(senseCode(sense), wasWriting ? SENSE.WRITE_ERROR : SENSE.UNRECOVERED_READ_ERROR, name)
-        t.ok(writes || !wasWriting || driver.calls[failing]!.operation === 'flush')
+        assert.equal(senseCode(sense), wasWriting ? SENSE.WRITE_ERROR : SENSE.UNRECOVERED_READ_ERROR, name)
+        assert.ok(writes || !wasWriting || driver.calls[failing]!.operation === 'flush')
       }
     }
   }

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { Mapping, memcpy, raw } from 'memfd-mmap'
 import t from 'tap'
@@ -130,16 +131,19 @@ t.test('property: any framing is the same request', async (t) => {
         done += length
       }
       const head = rig.ring.prepare(segments, style)
-      t.equal(reader.read(head, request), READ.OK)
+      assert.equal(reader.read(head, request), READ.OK)
       rig.ring.release(head)
       t.match(request, { head, target: 3, lun: 0x102 })
-      t.equal(BigInt.asUintN(32, BigInt(request.tagLow)) | (BigInt.asUintN(32, BigInt(request.tagHigh)) << 32n), tag)
-      t.strictSame([...request.task.cdbBytes.subarray(0, 16)], cdb)
-      t.equal(request.outLength, isWrite ? data.length : 0)
-      t.equal(request.inLength, isWrite ? 0 : data.length)
+      assert.equal(
+        BigInt.asUintN(32, BigInt(request.tagLow)) | (BigInt.asUintN(32, BigInt(request.tagHigh)) << 32n),
+        tag,
+      )
+      assert.deepEqual([...request.task.cdbBytes.subarray(0, 16)], cdb)
+      assert.equal(request.outLength, isWrite ? data.length : 0)
+      assert.equal(request.inLength, isWrite ? 0 : data.length)
       // What is written through the segments and as a response lies where the chain's writable bytes are.
       const { outSegments, inSegments } = request
-      t.strictSame(gather(rig, request, 0, outSegments), isWrite ? [...data] : [])
+      assert.deepEqual(gather(rig, request, 0, outSegments), isWrite ? [...data] : [])
       const source = Mapping.anonymous(4096)
       new Uint8Array(source.view()).set(data)
       let given = 0
@@ -153,14 +157,14 @@ t.test('property: any framing is the same request', async (t) => {
       writer.write(request, 9, 2, request.task.senseLength, 0x01020304)
       const bytes = segments.slice(readableCount).flatMap(({ address, length }) => read(address, length))
       const response = new DataView(Uint8Array.from(bytes).buffer)
-      t.equal(response.getUint32(CMD_RESPONSE.SENSE_LEN, true), 18)
-      t.equal(response.getUint32(CMD_RESPONSE.RESIDUAL, true), 0x01020304)
-      t.equal(response.getUint16(CMD_RESPONSE.STATUS_QUALIFIER, true), 0)
-      t.equal(response.getUint8(CMD_RESPONSE.STATUS), 2)
-      t.equal(response.getUint8(CMD_RESPONSE.RESPONSE), 9)
-      t.strictSame(bytes.slice(12, 30), [...request.task.sense.subarray(0, 18)])
-      t.ok(bytes.slice(30, 108).every((byte) => byte === 0))
-      t.strictSame(bytes.slice(108), isWrite ? [] : [...data])
+      assert.equal(response.getUint32(CMD_RESPONSE.SENSE_LEN, true), 18)
+      assert.equal(response.getUint32(CMD_RESPONSE.RESIDUAL, true), 0x01020304)
+      assert.equal(response.getUint16(CMD_RESPONSE.STATUS_QUALIFIER, true), 0)
+      assert.equal(response.getUint8(CMD_RESPONSE.STATUS), 2)
+      assert.equal(response.getUint8(CMD_RESPONSE.RESPONSE), 9)
+      assert.deepEqual(bytes.slice(12, 30), [...request.task.sense.subarray(0, 18)])
+      assert.ok(bytes.slice(30, 108).every((byte) => byte === 0))
+      assert.deepEqual(bytes.slice(108), isWrite ? [] : [...data])
     }),
     { numRuns: rounds(100) },
   )

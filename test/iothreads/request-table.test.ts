@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { memset } from 'memfd-mmap'
 import t from 'tap'
 import { MAX_SEGMENTS, RequestTable, SLOT_BITS, SLOT_MASK } from '../../iothreads/request-table.js'
@@ -60,9 +61,9 @@ t.test('the segments, the iovecs and the CDB of each request are its own', async
   }
   for (const { slot, firstSegment, firstIovec, task } of table.requests) {
     const isOwn = (value: number): boolean => value === slot + 1
-    t.ok(table.segments.subarray(firstSegment, firstSegment + numbers).every(isOwn))
-    t.ok(table.iovecs.subarray(firstIovec, firstIovec + words).every(isOwn))
-    t.ok(task.cdbBytes.every(isOwn))
+    assert.ok(table.segments.subarray(firstSegment, firstSegment + numbers).every(isOwn))
+    assert.ok(table.iovecs.subarray(firstIovec, firstIovec + words).every(isOwn))
+    assert.ok(task.cdbBytes.every(isOwn))
   }
   const { iovecAddress, firstIovec } = table.requests[7]!
   memset(iovecAddress + 16 * MAX_SEGMENTS - 4, 0x11, 4)

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { constants, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -43,13 +44,13 @@ t.test('registered files: more users than one, more files than places, none left
   for (const fd of fds) engine.addFile(fd)
   for (const [i, fd] of fds.entries()) {
     bytes.fill(i & 0xff)
-    t.equal(sync(fd, true), 8)
+    assert.equal(sync(fd, true), 8)
   }
   engine.addFile(fds[3]!)
   engine.removeFile(fds[3]!)
   for (const [i, fd] of fds.entries()) {
-    t.equal(sync(fd, false), 8)
-    t.equal(bytes[7], i & 0xff)
+    assert.equal(sync(fd, false), 8)
+    assert.equal(bytes[7], i & 0xff)
   }
   for (const fd of fds) engine.removeFile(fd)
   t.equal(sync(fds[0]!, false), 8, 'by its descriptor')

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { createEventfd, raw, signalEventfd } from 'memfd-mmap'
 import t from 'tap'
 import { RESPONSE } from 'vhost-user-protocol-ts'
@@ -56,7 +57,7 @@ for (const engine of ['io_uring', 'epoll'] as const) {
       // A notification may be on its way when the stop comes, or not.
       if (i % 3 !== 0) signalEventfd(kickFd)
       base = await rig.stopQueue(0)
-      t.equal(raw.close(kickFd), 0)
+      assert.equal(raw.close(kickFd), 0)
       if (answer !== undefined) {
         if (rig.queues[0]!.driver.deviceUsedIndex !== base) throw new Error('answered later than the stop')
         // It may have come too late to be fetched.
@@ -144,7 +145,7 @@ for (const engine of ['io_uring', 'epoll'] as const) {
     const base = await rig.stopQueue(0)
     await rig.startQueue(0, base, { kickFd: -1 })
     const start = performance.now()
-    for (let i = 0; i < 60; i++) t.ok(good(await rig.run(0, { cdb: TEST_UNIT_READY })))
+    for (let i = 0; i < 60; i++) assert.ok(good(await rig.run(0, { cdb: TEST_UNIT_READY })))
     t.ok(performance.now() - start < 15_000, 'without a sleep of a second each')
     t.equal(await rig.stopQueue(0), 60)
     await rig.startQueue(0, 60)
@@ -284,7 +285,7 @@ t.test('a queue moves from one IOThread to another and back', async (t) => {
   for (let round = 0; round < 20; round++) {
     const { thread } = round % 2 === 0 ? other : one
     await thread.send({ type: 'startQueue', controller, queue: rig.queueSpec(0, base) })
-    for (let i = 0; i < 5; i++) t.ok(good(await rig.run(0, { cdb: read10(i, 1), dataIn: 512 })))
+    for (let i = 0; i < 5; i++) assert.ok(good(await rig.run(0, { cdb: read10(i, 1), dataIn: 512 })))
     base = await thread.send({ type: 'stopQueue', controller, index: 2 })
     t.equal(base, 5 * (round + 1))
   }

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { ERRNO } from 'memfd-mmap'
 import t from 'tap'
 import type { BlockIo } from '../../../iothreads/block-io.js'
@@ -56,10 +57,10 @@ for (const [name, open] of Object.entries(ways)) {
       const request = isWrite ? rig.request(segments) : rig.request([[2 * SIZE - 512, 512]], segments)
       Object.assign(request.task, { offset, length, fua: round % 3 === 0 })
       const result = run(request, () => driver.transfer(request, rig.table, isWrite))
-      t.equal(result, length)
+      assert.equal(result, length)
       if (isWrite) model.set(before.subarray(0, length), offset)
       else before.set(model.subarray(offset, offset + length))
-      t.equal(Buffer.compare(rig.content(segments), before), 0, `round ${round}`)
+      assert.equal(Buffer.compare(rig.content(segments), before), 0, `round ${round}`)
       rig.table.give(request)
     }
     t.equal(Buffer.compare(readAll(fd, SIZE), model), 0)

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { ERRNO } from 'memfd-mmap'
 import t from 'tap'
 import { MemoryDriver } from '../../../iothreads/drivers/memory.js'
@@ -25,10 +26,10 @@ t.test('copies between segments and the medium', async (t) => {
     const isWrite = random() < 0.5
     const request = isWrite ? rig.request(segments) : rig.request([[2 * SIZE - 512, 512]], segments)
     Object.assign(request.task, { offset, length, fua: true })
-    t.equal(driver.transfer(request, rig.table, isWrite), length)
+    assert.equal(driver.transfer(request, rig.table, isWrite), length)
     if (isWrite) model.set(before.subarray(0, length), offset)
     else before.set(model.subarray(offset, offset + length))
-    t.equal(Buffer.compare(rig.content(segments), before), 0, `round ${round}`)
+    assert.equal(Buffer.compare(rig.content(segments), before), 0, `round ${round}`)
     rig.table.give(request)
   }
   const request = rig.request([])

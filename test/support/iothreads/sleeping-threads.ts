@@ -1,4 +1,4 @@
-// Starts six IOThreads, lets them fall asleep, and ends as the first argument says. Second argument: their engine.
+// Starts four IOThreads, lets them fall asleep, and ends as the first argument says. Second argument: their engine.
 import { readFileSync } from 'node:fs'
 import { IoThread, type IoThreadOptions } from '../../../iothreads/index.js'
 import { eventually } from '../deadline.js'
@@ -7,7 +7,7 @@ const how = process.argv[2]
 const engine = process.argv[3] as IoThreadOptions['engine'] & string
 const events = { fault() {}, mediumFault() {}, failed() {} }
 const threads = await Promise.all(
-  Array.from({ length: 6 }, (_, i) => IoThread.start({ id: `io${i}`, engine, pollMaxNs: 0 }, events)),
+  Array.from({ length: 4 }, (_, i) => IoThread.start({ id: `io${i}`, engine, pollMaxNs: 0 }, events)),
 )
 for (const { tid } of threads) {
   const isAsleep = (): true | undefined =>

@@ -12,9 +12,9 @@ import { IoRig, startThread } from './io-rig.js'
 import { type MediumName, testMedium, unitSpec } from './units.js'
 
 const DEPTH = Number(process.argv[6])
-const WARM_UP = 150_000
+const WARM_UP = 120_000
 /** Much more than the isolates' clocks differ by (see GcTrace). */
-const LEAST_MS = 1200
+const LEAST_MS = 900
 
 const name = process.argv[2] as MediumName | 'null' | 'zero'
 const engine = process.argv[3] as IoThreadOptions['engine'] & string
