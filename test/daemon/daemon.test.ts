@@ -49,12 +49,12 @@ async function restored(t: Test, before: ReturnType<typeof holds>): Promise<void
 t.test('it serves, and stops with nothing left', async (t) => {
   const directory = tempDir(t)
   const sockets = ['a', 'b'].map((name) => join(directory, `${name}.sock`))
-  // The first poll of a process opens what stays open.
-  const warm = await startDaemon(configFor([join(directory, 'warm.sock')]), silent)
+  const metricsListen = { path: join(directory, 'metrics.sock') }
+  // The first poll of a process, and its first server, open what stays open.
+  const warm = await startDaemon(configFor([join(directory, 'warm.sock')], { metricsListen }), silent)
   await serve(join(directory, 'warm.sock'))
   await warm.stop()
   const before = holds()
-  const metricsListen = { path: join(directory, 'metrics.sock') }
   const daemon = await startDaemon(configFor(sockets, { metricsListen }), silent)
   const initiators: Initiator[] = []
   for (const socket of sockets) initiators.push(await Initiator.connect(socket, { queues: 2 }))
