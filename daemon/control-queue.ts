@@ -9,7 +9,7 @@ import {
   TMF_REQUEST,
   TMF_RESPONSE,
 } from 'vhost-user-protocol-ts'
-import type { HostRing } from './host-ring.js'
+import type { HostRing } from '../iothreads/index.js'
 import { MainQueue, type MainRequest } from './main-queue.js'
 
 /** A decoded task management request. */

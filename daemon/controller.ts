@@ -10,14 +10,14 @@ import {
   VIRTIO_SCSI_F,
   VQ,
 } from 'vhost-user-protocol-ts'
-import { type IoThread, QueueStatistics } from '../iothreads/index.js'
+import { type HostRing, type IoThread, QueueStatistics } from '../iothreads/index.js'
 import { ATTENTION, raiseAttention } from '../scsi/index.js'
 import { ConfigSpace } from './config-space.js'
 import { ControlQueue } from './control-queue.js'
 import type { ControllerConfig } from './daemon-config.js'
 import { EventQueue } from './event-queue.js'
 import { GuestMemoryTable, type MemoryEntry } from './guest-memory-table.js'
-import { type HostRing, hostRing } from './host-ring.js'
+import { hostRing } from './host-ring.js'
 import type { ImageLock } from './image-lock.js'
 import type { Log } from './log.js'
 import type { Lun } from './lun.js'

@@ -1,6 +1,6 @@
 /** The event queue (virtio 1.3 5.6.6.3). */
 import { EVENT, EVENT_TYPE, EVENTS_MISSED, encodeLun, type GuestMemory } from 'vhost-user-protocol-ts'
-import type { HostRing } from './host-ring.js'
+import type { HostRing } from '../iothreads/index.js'
 import { MainQueue } from './main-queue.js'
 
 /**

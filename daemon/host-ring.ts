@@ -8,21 +8,7 @@ import {
   usedBytes,
   VIRTIO_F,
 } from 'vhost-user-protocol-ts'
-
-/** A ring with its parts at host addresses, as the threads of this process use it. */
-export interface HostRing {
-  readonly index: number
-  readonly size: number
-  readonly base: number
-  readonly desc: number
-  readonly avail: number
-  readonly used: number
-  readonly eventIdx: boolean
-  readonly indirect: boolean
-  readonly kickFd: number
-  readonly callFd: number
-  readonly errFd: number
-}
+import type { HostRing } from '../iothreads/index.js'
 
 /** Alignment of the parts of a split ring (virtio 1.3 2.7). */
 const ALIGNMENT = { desc: 16, avail: 2, used: 4 } as const

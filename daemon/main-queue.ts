@@ -10,7 +10,7 @@ import {
   SplitVirtqueue,
   usedBytes,
 } from 'vhost-user-protocol-ts'
-import type { HostRing } from './host-ring.js'
+import type { HostRing } from '../iothreads/index.js'
 
 /** A request of a main loop queue: what the driver wrote, and where the answer goes. */
 export interface MainRequest {

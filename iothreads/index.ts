@@ -8,6 +8,6 @@ export {
   type MediumFault,
   type RingFault,
 } from './iothread.js'
-export type { Command, Medium, QueueSpec, UnitSpec } from './messages.js'
+export type { Command, HostRing, Medium, QueueSpec, UnitSpec } from './messages.js'
 export { CANCEL } from './request.js'
 export { FIELD, OPERATION, OPERATION_NAMES, QUEUE_FIELD, QueueStatistics } from './statistics.js'

@@ -25,8 +25,8 @@ export interface UnitSpec {
   readonly medium: Medium
 }
 
-/** A ring as the IOThread needs it: host addresses, checked to lie in guest memory. */
-export interface QueueSpec {
+/** A ring with its parts at host addresses, checked to lie in guest memory. */
+export interface HostRing {
   /** Virtqueue index (request queue + 2). */
   readonly index: number
   readonly size: number
@@ -40,6 +40,10 @@ export interface QueueSpec {
   readonly kickFd: number
   readonly callFd: number
   readonly errFd: number
+}
+
+/** What an IOThread needs to serve a request queue. */
+export interface QueueSpec extends HostRing {
   /** QueueStatistics' memory. */
   readonly statistics: SharedArrayBuffer
 }

@@ -1,6 +1,6 @@
 import { createEventfd, drainEventfd, Mapping, raw, signalEventfd } from 'memfd-mmap'
 import { type ChainSegment, GuestMemory, SplitDriver, splitRingLayout } from 'vhost-user-protocol-ts'
-import type { HostRing } from '../../daemon/host-ring.js'
+import type { HostRing } from '../../iothreads/index.js'
 import type { Teardown } from './teardown.js'
 
 export interface MainRingOptions {
