@@ -1,11 +1,10 @@
-import { Mapping } from 'memfd-mmap'
 import t from 'tap'
 import { CHAIN, VQ } from 'vhost-user-protocol-ts'
 import { Bed, type Faults } from '../../support/hostile/bed.js'
 import { naiveFault } from '../../support/hostile/naive-request.js'
 import {
   aimAtItself,
-  CANARY,
+  Canaries,
   DATA_REGION,
   type RandomRing,
   REGIONS,
@@ -108,23 +107,9 @@ class Snapshot {
   }
 }
 
-/** The bytes of each file before its region. */
-class Canaries {
-  readonly #views: Uint8Array[]
-
-  constructor(guest: RawGuest) {
-    this.#views = guest.memory.regions.map(({ fd }) => new Uint8Array(Mapping.map({ fd, length: CANARY }).view()))
-    for (const view of this.#views) view.fill(0xc5)
-  }
-
-  get alive(): boolean {
-    return this.#views.every((view) => view.every((byte) => byte === 0xc5))
-  }
-}
-
 async function connect(t: Teardown): Promise<{ guest: RawGuest; canaries: Canaries }> {
   const guest = await RawGuest.connect(t, bed.daemon.socketPath, { memory: REGIONS, ringSize: RING_SIZE, rings: 4 })
-  return { guest, canaries: new Canaries(guest) }
+  return { guest, canaries: new Canaries(guest.memory.regions) }
 }
 
 /** Runs the ring of a seed. Undefined when it changes itself, so that nobody can say what has to come of it. */

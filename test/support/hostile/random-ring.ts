@@ -1,3 +1,4 @@
+import { Mapping } from 'memfd-mmap'
 import { CMD_REQUEST, CMD_RESPONSE, DESC_F, TMF_REQUEST, VQ } from 'vhost-user-protocol-ts'
 import type { Random } from '../random.js'
 import type { RegionOptions } from '../vhost/shared-memory.js'
@@ -21,6 +22,8 @@ export const DATA_REGION = 2
 const TABLES = RINGS.guestAddress + 128 * KIB
 const TABLE_SLOTS = 64
 const TABLE_BYTES = 512
+/** Where the indirect tables are. */
+export const TABLES_RANGE = { address: TABLES, length: TABLE_SLOTS * TABLE_BYTES }
 const HEADER_SLOTS = 256
 const HEADER_BYTES = 64
 
@@ -29,6 +32,20 @@ const OPCODES = [
   0x00, 0x03, 0x12, 0x15, 0x1a, 0x1b, 0x25, 0x28, 0x2a, 0x2e, 0x2f, 0x35, 0x41, 0x42, 0x55, 0x5a, 0x5e, 0x5f, 0x7f,
   0x83, 0x88, 0x89, 0x8a, 0x8f, 0x91, 0x93, 0x9e, 0xa0, 0xa3, 0xc0,
 ]
+
+/** The bytes of each file before its region: nobody has to write there. */
+export class Canaries {
+  readonly #views: readonly Uint8Array[]
+
+  constructor(regions: readonly { readonly fd: number }[]) {
+    this.#views = regions.map(({ fd }) => new Uint8Array(Mapping.map({ fd, length: CANARY }).view()))
+    for (const view of this.#views) view.fill(0xc5)
+  }
+
+  get alive(): boolean {
+    return this.#views.every((view) => view.every((byte) => byte === 0xc5))
+  }
+}
 
 /** A ring as the guest has made it. */
 export interface RandomRing {
