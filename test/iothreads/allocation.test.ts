@@ -54,5 +54,6 @@ for (const [medium, engine, size, depth] of cases) {
 t.test('the measure of the measure: one heap number for each request', { timeout: 0 }, async (t) => {
   // An address of 2^31 or more, handed to memcpy.
   const bytes = await measure(t, ['memory', 'io_uring', String(REQUESTS), String(2 ** 24), '32', 'high'])
-  t.ok(bytes > 8, `${bytes} bytes for each request`)
+  // 16 of them; what was allocated before the first collection of the time measured, and after its last one, is not seen.
+  t.ok(bytes > 2 * MOST, `${bytes} bytes for each request`)
 })
