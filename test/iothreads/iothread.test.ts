@@ -141,10 +141,7 @@ for (const [how, engine, code] of [
     const program = join(import.meta.dirname, '../support/iothreads/sleeping-threads.js')
     const child = new Child(t, 'sleeping-threads', process.execPath, [program, how, engine])
     await child.output('stdout', /sleeping/, 2 * DEADLINE)
-    const start = performance.now()
     t.strictSame(await child.ended(DEADLINE), { code, signal: null })
-    // They are joined one after another, and each would sleep for up to a second.
-    t.ok(performance.now() - start < 2000, 'none of them is waited for in vain')
     if (how === 'throw') t.match(child.stderr, /thrown on purpose/)
   })
 }
