@@ -15,6 +15,7 @@ export const CHAIN = {
   INDIRECT_AND_NEXT: -8,
   READABLE_AFTER_WRITABLE: -9,
   ADDRESS_RANGE: -10,
+  TOO_LONG: -11,
 } as const
 
 /** Stable names of the broken-chain codes, for logs and counters. */
@@ -29,10 +30,17 @@ export const CHAIN_FAULTS: Record<number, string> = {
   [CHAIN.INDIRECT_AND_NEXT]: 'VUS_RING_INDIRECT_AND_NEXT',
   [CHAIN.READABLE_AFTER_WRITABLE]: 'VUS_RING_READABLE_AFTER_WRITABLE',
   [CHAIN.ADDRESS_RANGE]: 'VUS_RING_ADDRESS_RANGE',
+  [CHAIN.TOO_LONG]: 'VUS_RING_CHAIN_LENGTH',
 }
 
-/** Entries of an indirect table that are looked at: more than any request may have, and within one memory window. */
+/** Entries that an indirect table may have: no more than any ring, and so within one memory window. */
 const MAX_INDIRECT = 32768
+
+/**
+ * Descriptors of one table that are followed: twice what any request may have. Without a bound a guest could keep the
+ * thread from others with a few requests, all the same chain of 32,768 empty buffers.
+ */
+export const MAX_CHAIN = 2048
 
 /** What any longer buffer is taken for. No request may have that much. */
 export const LENGTH_MAX = 2 ** 30 + 1
@@ -57,6 +65,7 @@ export class DescriptorChain {
   readonly #memory: GuestMemory
   readonly #desc: DataView
   readonly #size: number
+  readonly #limit: number
   readonly #indirectAllowed: boolean
   #table: DataView
   /** Byte offset of the table in `#table`, entries in it, the next entry (-1: none), entries left before it must be a loop. */
@@ -71,6 +80,7 @@ export class DescriptorChain {
     this.#memory = memory
     this.#desc = desc
     this.#size = size
+    this.#limit = Math.min(size, MAX_CHAIN)
     this.#indirectAllowed = indirectAllowed
     this.#table = desc
   }
@@ -81,7 +91,7 @@ export class DescriptorChain {
     this.#base = 0
     this.#entries = this.#size
     this.#next = head
-    this.#left = this.#size
+    this.#left = this.#limit
     this.#indirect = false
     this.writable = false
   }
@@ -91,8 +101,8 @@ export class DescriptorChain {
     const index = this.#next
     if (index < 0) return END
     if (index >= this.#entries)
-      return this.#left === this.#size && !this.#indirect ? CHAIN.HEAD_OUT_OF_RANGE : CHAIN.NEXT_OUT_OF_RANGE
-    if (this.#left === 0) return LOOP
+      return this.#left === this.#limit && !this.#indirect ? CHAIN.HEAD_OUT_OF_RANGE : CHAIN.NEXT_OUT_OF_RANGE
+    if (this.#left === 0) return this.#entries > MAX_CHAIN ? CHAIN.TOO_LONG : LOOP
     this.#left--
     const table = this.#table
     const at = this.#base + DESC_SIZE * index
@@ -128,7 +138,7 @@ export class DescriptorChain {
     this.#base = this.#memory.offset
     this.#entries = length / DESC.SIZE
     this.#next = 0
-    this.#left = this.#entries
+    this.#left = Math.min(this.#entries, MAX_CHAIN)
     this.#indirect = true
     return this.next()
   }

@@ -24,7 +24,7 @@ const SIZE = 16
 /** Where things are in guest memory, beyond the rings. */
 const HEADER = 0x10_0000
 const RESPONSE = 0x10_1000
-const TABLE = 0x10_2000
+const TABLE = 0x20_0000
 const DATA = 0x10_4000
 
 const OPTIONS: RawGuestOptions = { memory: REGIONS, ringSize: SIZE, rings: 4 }
@@ -52,6 +52,8 @@ interface Attack {
 }
 
 const table = (entries: number, flags = INDIRECT): RawDescriptor => ({ address: TABLE, length: 16 * entries, flags })
+/** Buffers of a chain that a device should not have to follow to its end. */
+const LONG = 32768
 const buffer = { address: DATA, length: 64 }
 
 const ATTACKS: Record<string, Attack> = {
@@ -115,6 +117,11 @@ const ATTACKS: Record<string, Attack> = {
   'an address and length beyond 2^64': {
     code: 'VUS_RING_ADDRESS_RANGE',
     direct: [{ address: 0xffff_ffff_ffff_f000n, length: 0x2000 }],
+  },
+  'a chain longer than any request': {
+    code: 'VUS_RING_CHAIN_LENGTH',
+    direct: [table(LONG)],
+    indirect: Array.from({ length: LONG }, (_, i) => ({ ...buffer, length: 0, flags: NEXT, next: i + 1 })),
   },
   'an available index two rings ahead': { code: 'VUS_RING_AVAILABLE_INDEX', ahead: 2 * SIZE },
   'an available index one more than fits': { code: 'VUS_RING_AVAILABLE_INDEX', ahead: SIZE + 1 },

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { createMemfd, Mapping, raw } from 'memfd-mmap'
 import t from 'tap'
 import { CMD_REQUEST, CMD_RESPONSE, VQ } from 'vhost-user-protocol-ts'
 import { Bed } from '../../support/hostile/bed.js'
@@ -157,6 +158,45 @@ t.test('requests in odd pieces', async (t) => {
       { numRuns: times(150) },
     )
     t.pass('data and responses arrive whole')
+    await guest.close()
+  })
+})
+
+t.test('a region of odd size at odd places', async (t) => {
+  await bed.suffers(t, 'is memory as any other', {}, async (t) => {
+    const guest = await connect(t)
+    // The largest region, and the only one that is odd in all its numbers.
+    const region = { guestAddress: 2 ** 36 + 1, size: 12 * MIB + 7, userAddress: 2 ** 40 + 9, mmapOffset: 3 }
+    const file = createMemfd('odd', region.size + region.mmapOffset)
+    const whole = Mapping.map({ fd: file, length: region.size + region.mmapOffset })
+    t.teardown(() => {
+      raw.close(file)
+      whole.retire()
+    })
+    await guest.frontEnd.addMemReg(region, file)
+    const at = (offset: number, length: number) => new Uint8Array(whole.view(region.mmapOffset + offset, length))
+    const piece = (offset: number, length: number, writable: boolean): Piece => {
+      return { address: region.guestAddress + offset, length, writable }
+    }
+    // From the very beginning, and to the very end.
+    const places = [0, 5, 4096, region.size - CMD_REQUEST.SIZE - CMD_RESPONSE.SIZE - 512]
+    for (const [i, place] of places.entries()) {
+      const response = place + CMD_REQUEST.SIZE
+      const data = response + CMD_RESPONSE.SIZE
+      for (const opcode of [0x2a, 0x28]) {
+        const write = opcode === 0x2a
+        writeCommand(at(place, CMD_REQUEST.SIZE), { cdb: [opcode, 0, 0, 0, 0, i, 0, 0, 1, 0] }, 1)
+        poisonResponse(at(response, CMD_RESPONSE.SIZE))
+        at(data, 512).fill(write ? i + 1 : 0)
+        const list = [piece(place, CMD_REQUEST.SIZE, false), piece(response, CMD_RESPONSE.SIZE, true)]
+        list.splice(write ? 1 : 2, 0, piece(data, 512, !write))
+        const used = await submitPieces(guest, list, i % 2 === 0)
+        const result = readResult(at(response, CMD_RESPONSE.SIZE).slice(), new Uint8Array(0), used)
+        t.match(result, { response: 0, status: 0, residual: 0 }, `opcode ${opcode} at ${place}`)
+      }
+      t.ok(at(data, 512).every((byte) => byte === i + 1))
+    }
+    await guest.frontEnd.remMemReg(region)
     await guest.close()
   })
 })

@@ -1,7 +1,15 @@
 import fc from 'fast-check'
 import { Mapping } from 'memfd-mmap'
 import t from 'tap'
-import { CHAIN, CHAIN_FAULTS, DESC_F, DescriptorChain, GuestMemory, LENGTH_MAX } from 'vhost-user-protocol-ts'
+import {
+  CHAIN,
+  CHAIN_FAULTS,
+  DESC_F,
+  DescriptorChain,
+  GuestMemory,
+  LENGTH_MAX,
+  MAX_CHAIN,
+} from 'vhost-user-protocol-ts'
 import { times } from '../../support/long.js'
 import { naiveChain, type Segment, type Walk } from '../../support/vhost/naive-chain.js'
 
@@ -166,9 +174,36 @@ t.test('chains that are broken', async (t) => {
     t.equal(segments.length, count, `${name}: descriptors before the fault`)
   }
   const tested = new Set(cases.map(([, , , code]) => code))
-  const faults = Object.values(CHAIN).filter((code) => code < 0)
-  t.same([...tested].sort(), faults.sort(), 'every code was met')
+  const faults = Object.values(CHAIN).filter((code) => code < 0 && code !== CHAIN.TOO_LONG)
+  t.same([...tested].sort(), faults.sort(), 'every code was met, but one')
   t.equal(direct([{ address: BigInt(HIGH), length: 16 * 32768, flags: INDIRECT }]).end, CHAIN.END, '32768 are allowed')
+})
+
+t.test('chains longer than any request are not followed to their end', async (t) => {
+  const guest = new Guest()
+  const links = (count: number): Descriptor[] =>
+    Array.from({ length: count }, (_, i) => ({ flags: i < count - 1 ? NEXT : 0, next: i + 1 }))
+  const ring = new DataView(new ArrayBuffer(16 * 32768))
+  for (const [count, end] of [
+    [MAX_CHAIN, CHAIN.END],
+    [MAX_CHAIN + 1, CHAIN.TOO_LONG],
+    [32768, CHAIN.TOO_LONG],
+  ] as const) {
+    writeTable(ring, 0, links(count))
+    const direct = walk(new DescriptorChain(guest.memory, ring, 32768, true), 0, 32768)
+    t.equal(direct.end, end, `${count} in the ring`)
+    t.equal(direct.segments.length, MAX_CHAIN)
+    const descriptor = { address: BigInt(HIGH), length: 16 * count, flags: INDIRECT }
+    const small = new DataView(new ArrayBuffer(16))
+    writeTable(small, 0, [descriptor])
+    writeTable(new DataView(guest.bytes.buffer), LOW_SIZE, links(count))
+    const indirect = walk(new DescriptorChain(guest.memory, small, 1, true), 0, 32768)
+    t.equal(indirect.end, end, `${count} in a table`)
+    t.equal(indirect.segments.length, MAX_CHAIN)
+  }
+  writeTable(ring, 0, [{ flags: NEXT }])
+  t.equal(walk(new DescriptorChain(guest.memory, ring, 32768, true), 0, 32768).end, CHAIN.TOO_LONG, 'a loop among many')
+  t.equal(walk(new DescriptorChain(guest.memory, ring, 32768, true), 32768, 9).end, CHAIN.HEAD_OUT_OF_RANGE)
 })
 
 t.test('every fault has a name of its own', async (t) => {
@@ -249,6 +284,7 @@ t.test('any table: the walk ends, and agrees with the naive one', async (t) => {
     { numRuns: times(2000) },
   )
   for (const [name, code] of Object.entries(CHAIN)) {
-    if (code !== CHAIN.DESCRIPTOR) t.ok((ends.get(code) ?? 0) > 0, `${name} came up ${ends.get(code)} times`)
+    if (code !== CHAIN.DESCRIPTOR && code !== CHAIN.TOO_LONG)
+      t.ok((ends.get(code) ?? 0) > 0, `${name} came up ${ends.get(code)} times`)
   }
 })

@@ -10,14 +10,26 @@ const { NEXT, WRITE, INDIRECT } = DESC_F
 /** Bytes in each file before the region, which nobody has to write to. */
 export const CANARY = 64 * KIB
 
-/** Rings and indirect tables; headers, which a good device only reads; data. The last two adjoin. */
+/**
+ * Rings and indirect tables; headers, which a good device only reads, and data. The largest region holds headers and most of the data; the
+ * last one adjoins it.
+ */
 export const REGIONS: readonly RegionOptions[] = [
   { guestAddress: 64 * KIB, size: 256 * KIB, mmapOffset: CANARY },
-  { guestAddress: 2 ** 32, size: 64 * KIB, mmapOffset: CANARY },
-  { guestAddress: 2 ** 32 + 64 * KIB, size: 256 * KIB, mmapOffset: CANARY },
+  { guestAddress: 2 ** 32, size: 320 * KIB, mmapOffset: CANARY },
+  { guestAddress: 2 ** 32 + 320 * KIB, size: 64 * KIB, mmapOffset: CANARY },
 ]
-const [RINGS, HEADERS, DATA] = REGIONS as readonly [RegionOptions, RegionOptions, RegionOptions]
-export const DATA_REGION = 2
+
+interface Range {
+  readonly guestAddress: number
+  readonly size: number
+}
+
+const RINGS: Range = REGIONS[0]!
+const HEADERS: Range = { guestAddress: 2 ** 32, size: 64 * KIB }
+const DATA: Range = { guestAddress: 2 ** 32 + 64 * KIB, size: 320 * KIB }
+/** What makes up the rings and requests: a device that writes there changes what it reads. */
+export const READ_ONLY: readonly Range[] = [RINGS, HEADERS]
 
 const TABLES = RINGS.guestAddress + 128 * KIB
 const TABLE_SLOTS = 64
@@ -59,7 +71,7 @@ export interface RandomRing {
 }
 
 function randomAddress(random: Random, writable: boolean): number | bigint {
-  const within = ({ guestAddress, size }: RegionOptions): number => guestAddress + random.below(size)
+  const within = ({ guestAddress, size }: Range): number => guestAddress + random.below(size)
   switch (random.below(20)) {
     case 0:
       return within(RINGS)

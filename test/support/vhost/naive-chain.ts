@@ -1,4 +1,4 @@
-import { CHAIN, DESC_F, LENGTH_MAX } from 'vhost-user-protocol-ts'
+import { CHAIN, DESC_F, LENGTH_MAX, MAX_CHAIN } from 'vhost-user-protocol-ts'
 
 const { NEXT, WRITE, INDIRECT } = DESC_F
 
@@ -32,6 +32,7 @@ export function naiveChain(look: Look, table: DataView, size: number, allowed: b
   for (;;) {
     if (index >= entries)
       return { segments, end: seen === 0 && !nested ? CHAIN.HEAD_OUT_OF_RANGE : CHAIN.NEXT_OUT_OF_RANGE }
+    if (seen === MAX_CHAIN && entries > MAX_CHAIN) return { segments, end: CHAIN.TOO_LONG }
     // Any way that is longer than the table has descriptors meets one of them twice.
     if (seen === entries) return { segments, end: CHAIN.LOOP }
     seen++
