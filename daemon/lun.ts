@@ -8,6 +8,16 @@ import { errorCode, errorReason, StartError } from './errors.js'
 import { ImageLock } from './image-lock.js'
 import type { ManagedNexus } from './task-manager.js'
 
+/** Without updates of the access time at each read, which only a file's owner may ask for. */
+function openImage(path: string, access: number): number {
+  try {
+    return openFd(path, access | constants.O_NOATIME)
+  } catch (error) {
+    if (errorCode(error) !== 'EPERM') throw error
+    return openFd(path, access)
+  }
+}
+
 export class Lun {
   readonly config: LunConfig
   readonly unit: UnitConfig
@@ -72,7 +82,7 @@ export class Lun {
   static #openFile(config: LunConfig): Lun {
     // What is read-only for the guest is read-only for us too: no fault of ours can write to it.
     const access = config.readOnly ? constants.O_RDONLY : constants.O_RDWR
-    const fd = openFd(config.path!, access)
+    const fd = openImage(config.path!, access)
     return new Lun(config, { kind: 'file', fd, inline: statfsType(fd) === TMPFS_MAGIC }, fd)
   }
 

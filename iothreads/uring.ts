@@ -15,6 +15,7 @@ import {
   SYS_IO_URING,
 } from './uring-layout.js'
 
+const { WORDS } = SQE
 const EINVAL = 22
 const EINTR = 4
 const EAGAIN = 11
@@ -123,7 +124,8 @@ export class Uring {
    * @throws SystemError where the kernel takes nothing: an entry that it has not seen must not be overwritten
    */
   getSqe(): number {
-    while (((this.#tail - Atomics.load(this.#words, this.#sqHead)) | 0) >= this.#sqEntries) {
+    // Entries are taken during a call only, so what was submitted is where the kernel's head is.
+    while (((this.#tail - this.#submitted) | 0) >= this.#sqEntries) {
       const result = this.submit()
       // EAGAIN: no memory for the requests just now.
       if (result < 0 && result !== -EAGAIN) throw new SystemError('io_uring_enter', result)
@@ -131,7 +133,7 @@ export class Uring {
     const at = (this.#tail & this.#sqMask) * SQE.WORDS
     this.#tail = (this.#tail + 1) | 0
     const sqes = this.sqes
-    for (let i = 0; i < SQE.WORDS; i++) sqes[at + i] = 0
+    for (let i = 0; i < WORDS; i++) sqes[at + i] = 0
     return at
   }
 
