@@ -92,7 +92,7 @@ export class Controller implements BackendDevice {
     this.#luns = luns
     this.#log = log
     this.#events = events
-    this.#memory = new GuestMemoryTable(luns.some(({ medium }) => medium.kind === 'memory'))
+    this.#memory = new GuestMemoryTable(true)
     this.#configSpace = new ConfigSpace(config.numQueues)
     this.ringCount = config.numQueues + VQ.REQUEST
     this.protocolFeatures = PROTOCOL_FEATURES | (config.configSpace ? featureMask(VHOST_USER_PROTOCOL_F.CONFIG) : 0n)
