@@ -15,7 +15,9 @@ export const MAX_TARGET = 255
 /** Flat-space addressing (SAM-5 4.7.7.3). */
 export const MAX_LUN = 16383
 
-const NS_PER_SECOND = 1_000_000_000
+/** Longest polling time of an IOThread, ns. */
+export const MAX_POLL_NS = 1_000_000_000
+export const MAX_POLL_FACTOR = 1024
 
 const cpuList = z
   .union(
@@ -35,9 +37,9 @@ const cpuList = z
 export const iothreadSchema = z.strictObject({
   id: field.name(),
   cpus: cpuList.optional(),
-  'poll-max-ns': field.wholeNumber(0, NS_PER_SECOND).optional(),
-  'poll-grow': field.wholeNumber(0, 1024).optional(),
-  'poll-shrink': field.wholeNumber(0, 1024).optional(),
+  'poll-max-ns': field.wholeNumber(0, MAX_POLL_NS).optional(),
+  'poll-grow': field.wholeNumber(0, MAX_POLL_FACTOR).optional(),
+  'poll-shrink': field.wholeNumber(0, MAX_POLL_FACTOR).optional(),
 })
 export type IothreadSettings = z.output<typeof iothreadSchema>
 
