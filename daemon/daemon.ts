@@ -1,10 +1,11 @@
 /** The running daemon: IOThreads, LUNs, controllers and their sockets, and the order in which they come and go. */
 import { errnoName } from 'memfd-mmap'
 import { BackendSession, type ReportLevel, type SessionReporter } from 'vhost-user-protocol-ts'
-import { IoThread, type MediumFault, type RingFault } from '../iothreads/index.js'
+import type { MediumFault, RingFault } from '../iothreads/index.js'
 import { Controller } from './controller.js'
 import type { ControllerConfig, DaemonConfig } from './daemon-config.js'
-import { errorCode, errorReason, StartError } from './errors.js'
+import { errorReason } from './errors.js'
+import { IothreadPool } from './iothread-pool.js'
 import { Listener } from './listener.js'
 import type { Log } from './log.js'
 import { Lun } from './lun.js'
@@ -43,7 +44,7 @@ class Daemon implements RunningDaemon {
   readonly #config: DaemonConfig
   readonly #log: Log
   readonly #metrics: Metrics
-  readonly #iothreads: IoThread[] = []
+  readonly #iothreads: IothreadPool
   readonly #luns = new Map<string, Lun>()
   readonly #opened: Listener[] = []
   readonly #served: Served[] = []
@@ -56,6 +57,14 @@ class Daemon implements RunningDaemon {
   constructor(config: DaemonConfig, log: Log) {
     this.#config = config
     this.#log = log
+    this.#iothreads = new IothreadPool(
+      {
+        fault: (fault) => this.#ringFault(fault),
+        mediumFault: (fault) => this.#mediumFault(fault),
+        failed: (error) => this.#fail(error),
+      },
+      log,
+    )
     this.#metrics = new Metrics({ queues: () => this.#queues() }, daemonVersion())
     this.finished = new Promise((resolve, reject) => {
       this.#finish = resolve
@@ -76,40 +85,15 @@ class Daemon implements RunningDaemon {
     if (metricsListen !== undefined) {
       this.#metricsServer = await MetricsServer.listen(metricsListen, this.#metrics, () => this.#ready, this.#log)
     }
-    for (const iothread of iothreads) this.#iothreads.push(await this.#startIoThread(iothread))
+    await this.#iothreads.start(iothreads)
     for (const [i, controller] of controllers.entries()) await this.#serve(controller, listeners[i]!)
     this.#ready = true
     void Promise.all(listeners.map(({ exhausted }) => exhausted)).then(() => this.#finish())
   }
 
-  async #startIoThread(config: DaemonConfig['iothreads'][number]): Promise<IoThread> {
-    try {
-      const iothread = await IoThread.start(config, {
-        fault: (fault) => this.#ringFault(fault),
-        mediumFault: (fault) => this.#mediumFault(fault),
-        failed: (error) => this.#fail(error),
-      })
-      const { id, tid, engine, engineFault } = iothread
-      if (engineFault !== null)
-        this.#log.warn(
-          { iothread: id },
-          `io_uring is not to be had (${engineFault}): plain system calls instead, one at a time`,
-        )
-      this.#log.debug({ iothread: id, tid, engine }, 'IOThread started')
-      return iothread
-    } catch (error) {
-      const cpus = config.cpus === undefined ? '' : ` on CPUs ${config.cpus.join(',')}`
-      throw new StartError(
-        errorCode(error),
-        `iothread "${config.id}"${cpus}: cannot be started: ${errorReason(error)}`,
-        { cause: error },
-      )
-    }
-  }
-
   async #serve(config: ControllerConfig, listener: Listener): Promise<void> {
     const { log } = this.#logOf(config.id)
-    const iothreads = config.queueToIothread.map((index) => this.#iothreads[index]!)
+    const iothreads = config.queueToIothread.map((index) => this.#iothreads.get(this.#config.iothreads[index]!.id)!)
     const luns = config.luns.map(({ id }) => this.#luns.get(id)!)
     const controller = new Controller(config, iothreads, luns, log, {
       fault: (index, code) => {
@@ -198,7 +182,7 @@ class Daemon implements RunningDaemon {
         await controller.detach()
       }),
     )
-    await Promise.all(this.#iothreads.map((iothread) => iothread.stop()))
+    await this.#iothreads.stop()
     for (const lun of this.#luns.values()) lun.close()
   }
 }
