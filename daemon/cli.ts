@@ -16,7 +16,7 @@ export type Command =
 
 const LUN_KEYS =
   'id, target, lun, driver (file, memory or null), path, size, read-only, discard (unmap or ignore), block-size, ' +
-  'physical-block-size, serial, wwn, vendor, product, revision, rotation-rate, write-cache, locking (auto or off), delay-us'
+  'physical-block-size, serial, wwn, vendor, product, revision, rotation-rate, write-cache, locking (auto or off), share-rw, delay-us'
 
 const FLAGS: Readonly<Record<string, { describe: string; group: string; isSwitch?: boolean; hidden?: boolean }>> = {
   'socket-path': { group: 'Socket:', describe: 'listen there [./vhost-user-scsi.sock]' },

@@ -87,7 +87,7 @@ export const lunSchema = z.strictObject({
   rerror: field.oneOfSupported(['report', 'ignore', 'stop'], ['report']).optional(),
   werror: field.oneOfSupported(['report', 'ignore', 'stop', 'enospc'], ['report']).optional(),
   locking: field.oneOf(['auto', 'off']).optional(),
-  'share-rw': field.offOnly().optional(),
+  'share-rw': field.onOff().optional(),
   'delay-us': field.wholeNumber(0, 60_000_000).optional(),
   'throttle-group': field.unsupported().optional(),
   ...throttling,

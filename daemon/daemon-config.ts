@@ -42,6 +42,8 @@ export interface LunConfig {
   /** Driver `null` only: each request takes this long. */
   readonly delayUs: number
   readonly locking: 'auto' | 'off'
+  /** Several controllers may write to it, and other processes to its image. */
+  readonly shareRw: boolean
 }
 
 /** A LUN's place in a controller. */

@@ -20,12 +20,12 @@ export class ImageLock {
   readonly #unshared: readonly number[]
   #holders = 0
 
-  /** @param shared others may write too */
+  /** @param shared others may write too, and make the image larger (QEMU's share-rw=on) */
   constructor(fd: number, path: string, writable: boolean, shared: boolean) {
     this.#fd = fd
     this.#path = path
     this.#used = [PERMISSION.CONSISTENT_READ, ...(writable ? [PERMISSION.WRITE] : [])]
-    this.#unshared = [...(shared ? [] : [PERMISSION.WRITE]), PERMISSION.RESIZE]
+    this.#unshared = shared ? [] : [PERMISSION.WRITE, PERMISSION.RESIZE]
   }
 
   /**

@@ -34,7 +34,7 @@ export class Lun {
     this.config = config
     this.medium = medium
     if (medium.kind === 'file' && config.locking === 'auto') {
-      this.lock = new ImageLock(fd, config.path!, !config.readOnly, false)
+      this.lock = new ImageLock(fd, config.path!, !config.readOnly, config.shareRw)
     }
     this.#fd = fd
     this.#mapping = mapping

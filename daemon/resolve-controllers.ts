@@ -65,7 +65,7 @@ export function resolveControllers(
       luns: resolvePlaces(controller, scope, report),
     }
   })
-  checkWriters(resolved, faults)
+  checkWriters(resolved, scope.luns, faults)
   return resolved
 }
 
@@ -174,18 +174,19 @@ function resolvePlaces(controller: NamedController, scope: Scope, report: Report
   })
 }
 
-/** One LUN may have several readers, but only one controller that writes: share-rw is not supported by this version. */
-function checkWriters(controllers: readonly ControllerConfig[], faults: string[]): void {
+/** A LUN may have any number of readers, but one controller that writes, unless its guests are said to share it. */
+function checkWriters(controllers: readonly ControllerConfig[], luns: readonly LunConfig[], faults: string[]): void {
+  const shared = new Set(luns.filter(({ shareRw }) => shareRw).map(({ id }) => id))
   const writers = new Map<string, string>()
-  for (const { id, luns } of controllers) {
-    for (const place of luns) {
-      if (place.readOnly) continue
+  for (const { id, luns: places } of controllers) {
+    for (const place of places) {
+      if (place.readOnly || shared.has(place.id)) continue
       const other = writers.get(place.id)
       if (other === undefined) writers.set(place.id, id)
       else if (other !== id) {
         faults.push(
           `LUN "${place.id}": both controller "${other}" and controller "${id}" could write to it, ` +
-            'expected read-only=on for all but one',
+            'expected share-rw=on, or read-only=on for all but one',
         )
       }
     }

@@ -85,6 +85,7 @@ function resolveLun(lun: LunSettings & { id: string }): LunConfig | string {
     writeCache: lun['write-cache'] ?? true,
     delayUs: lun['delay-us'] ?? 0,
     locking: lun.locking ?? 'auto',
+    shareRw: lun['share-rw'] ?? false,
   }
 }
 

@@ -37,7 +37,7 @@ t.test('a LUN with every key', (t) => {
     rerror: 'report',
     werror: 'report',
     locking: 'off',
-    'share-rw': 'off',
+    'share-rw': 'on',
   }
   const parsed = {
     ...text,
@@ -51,7 +51,7 @@ t.test('a LUN with every key', (t) => {
     'rotation-rate': 7200,
     removable: false,
     'write-cache': false,
-    'share-rw': false,
+    'share-rw': true,
   }
   t.strictSame(validate(lunSchema, text, 'x'), parsed, 'as a flag writes it')
   t.strictSame(validate(lunSchema, { ...parsed, wwn: '0x5000c500deadbeef' }, 'x'), parsed, 'as a file does')
@@ -102,7 +102,6 @@ t.test('keys and values of a LUN that later versions may have', (t) => {
     ['driver', 'nbd'],
     ['direct', 'on'],
     ['removable', 'on'],
-    ['share-rw', 'on'],
     ['rerror', 'stop'],
     ['werror', 'enospc'],
   ]

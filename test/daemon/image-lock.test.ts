@@ -51,6 +51,18 @@ t.test('writers that share get along', async (t) => {
   for (const writer of writers) writer.release()
 })
 
+t.test('who does not share keeps those that share out', async (t) => {
+  const path = image(t)
+  const sharing = new ImageLock(opened(t, path), path, true, true)
+  const alone = new ImageLock(opened(t, path), path, true, false)
+  sharing.acquire()
+  t.throws(() => alone.acquire(), { code: 'VUS_IMAGE_LOCKED', message: /uses WRITE, which is not shared/ })
+  sharing.release()
+  alone.acquire()
+  t.throws(() => sharing.acquire(), { code: 'VUS_IMAGE_LOCKED', message: /does not share WRITE/ })
+  alone.release()
+})
+
 t.test('is held as long as anybody holds it', async (t) => {
   const path = image(t)
   const first = new ImageLock(opened(t, path), path, true, false)
@@ -68,10 +80,15 @@ const QEMU = 'qemu-system-x86_64'
 const hasQemu = spawnSync(QEMU, ['--version']).status === 0
 
 /** A QEMU that has the image as a disk and never runs it: whether it came up, and what it said. */
-async function qemuWith(t: Test, path: string): Promise<{ isUp: boolean; errors: string }> {
+async function qemuWith(
+  t: Test,
+  path: string,
+  shareRw: 'on' | 'off' = 'off',
+): Promise<{ isUp: boolean; errors: string }> {
   const qemu = spawn(QEMU, [
     ...['-S', '-accel', 'tcg', '-machine', 'pc', '-m', '64M', '-nodefaults', '-display', 'none', '-qmp', 'stdio'],
-    ...['-drive', `if=virtio,format=raw,file=${path}`],
+    ...['-drive', `if=none,id=disk,format=raw,file=${path}`],
+    ...['-device', `virtio-blk-pci,drive=disk,share-rw=${shareRw}`],
   ])
   const ended = once(qemu, 'close')
   t.teardown(async () => {
@@ -114,4 +131,20 @@ t.test('keeps QEMU away from an image in our hands', { skip: hasQemu ? false : '
   t.notOk(isUp)
   t.match(errors, /Failed to get .* lock/)
   lock.release()
+})
+
+t.test('shares an image with a QEMU that shares it', { skip: hasQemu ? false : 'no QEMU' }, async (t) => {
+  const path = image(t)
+  const { isUp, errors } = await qemuWith(t, path, 'on')
+  t.ok(isUp, errors)
+  const sharing = new ImageLock(opened(t, path), path, true, true)
+  sharing.acquire()
+  const alone = new ImageLock(opened(t, path), path, true, false)
+  t.throws(() => alone.acquire(), { code: 'VUS_IMAGE_LOCKED' })
+  const second = await qemuWith(t, path, 'on')
+  t.ok(second.isUp, second.errors)
+  const third = await qemuWith(t, path, 'off')
+  t.notOk(third.isUp, 'a QEMU without share-rw')
+  t.match(third.errors, /Failed to get .* lock/)
+  sharing.release()
 })

@@ -234,7 +234,29 @@ t.test('several controllers', (t) => {
   )
   t.strictSame(faultsOf([{ 'socket-path': 'a' }, { 'socket-path': 'b' }]), [
     'LUN "disk0": both controller "controller0" and controller "controller1" could write to it, ' +
-      'expected read-only=on for all but one',
+      'expected share-rw=on, or read-only=on for all but one',
   ])
+  t.end()
+})
+
+t.test('who may write to a LUN', (t) => {
+  const two = (readOnly: boolean): ControllerSettings[] => [
+    { id: 'x', 'socket-path': 'a', luns: [{ id: 'd' }] },
+    { id: 'y', 'socket-path': 'b', luns: [{ id: 'd', 'read-only': readOnly }] },
+    { id: 'z', 'socket-path': 'c', luns: [{ id: 'd', 'read-only': true }] },
+  ]
+  const fault =
+    'LUN "d": both controller "x" and controller "y" could write to it, ' +
+    'expected share-rw=on, or read-only=on for all but one'
+  t.strictSame(faultsOf(two(false), [{ id: 'd', driver: 'null' }]), [fault])
+  t.strictSame(faultsOf(two(false), [{ id: 'd', driver: 'null', 'share-rw': false }]), [fault])
+  t.strictSame(faultsOf(two(false), [{ id: 'd', driver: 'null', 'share-rw': true }]), [])
+  t.strictSame(faultsOf(two(true), [{ id: 'd', driver: 'null' }]), [], 'one writer')
+  const others: LunSettings[] = [
+    { id: 'd', driver: 'null' },
+    { id: 'e', driver: 'null', 'share-rw': true },
+  ]
+  t.strictSame(faultsOf(two(false), others), [fault], 'of another LUN')
+  t.strictSame(faultsOf(two(false), [{ id: 'd', driver: 'null', 'read-only': true }]), [])
   t.end()
 })

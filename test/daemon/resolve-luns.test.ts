@@ -39,6 +39,7 @@ t.test('defaults', (t) => {
       writeCache: true,
       delayUs: 0,
       locking: 'auto',
+      shareRw: false,
     },
   ])
   t.end()

@@ -19,5 +19,6 @@ export const lunConfig = (overrides: Partial<LunConfig> = {}): LunConfig => ({
   writeCache: true,
   delayUs: 0,
   locking: 'auto',
+  shareRw: false,
   ...overrides,
 })
