@@ -10,18 +10,22 @@ import {
   VIRTIO_SCSI_F,
   VQ,
 } from 'vhost-user-protocol-ts'
-import { type HostRing, type IoThread, QueueStatistics } from '../iothreads/index.js'
+import { type IoThread, QueueStatistics } from '../iothreads/index.js'
 import { ATTENTION, raiseAttention } from '../scsi/index.js'
 import { ConfigSpace } from './config-space.js'
-import { ControlQueue } from './control-queue.js'
+import { ControlRing } from './control-ring.js'
 import type { ControllerConfig } from './daemon-config.js'
-import { EventQueue } from './event-queue.js'
+import { EventRing } from './event-ring.js'
 import { GuestMemoryTable, type MemoryEntry } from './guest-memory-table.js'
 import { hostRing } from './host-ring.js'
 import type { ImageLock } from './image-lock.js'
 import type { Log } from './log.js'
 import type { Lun } from './lun.js'
 import type { QueueSource } from './metrics.js'
+import { QueuePlacement } from './queue-placement.js'
+import { RequestRing } from './request-ring.js'
+import { Ring, type RingServer } from './ring.js'
+import { Serial } from './serial.js'
 import { type ManagedNexus, manageTask } from './task-manager.js'
 
 const FEATURES = featureMask(
@@ -58,24 +62,19 @@ export class Controller implements BackendDevice {
   readonly maxMemorySlots = MEMORY_SLOTS
   readonly #config: ControllerConfig
   readonly #configSpace: ConfigSpace
-  /** IOThread of each request queue. */
-  readonly #iothreads: readonly IoThread[]
-  /** The same, each once. */
-  readonly #distinct: readonly IoThread[]
+  readonly #placement: QueuePlacement
   readonly #luns: readonly Lun[]
   readonly #nexuses: readonly ManagedNexus[]
   readonly #memory: GuestMemoryTable
-  readonly #active = new Map<number, RingSetup>()
-  /** Rings that a change of the memory table stopped: empty, unless one could not be started again. */
-  readonly #paused = new Map<number, RingSetup>()
+  /** Those that the front end has started and enabled, by virtqueue index. */
+  readonly #rings = new Map<number, Ring>()
+  /** Changes of what all rings rely on: the memory table, the IOThreads that know the controller. One after another. */
+  readonly #changes = new Serial()
   /** Counters of the request queues that were ever started. */
   readonly #statistics = new Map<number, QueueStatistics>()
   readonly #log: Log
-  readonly #events: ControllerEvents
-  #control: ControlQueue | undefined
-  #event: EventQueue | undefined
-  /** Outlives the event ring, until the device is reset. */
-  #missedEvents = false
+  readonly #controlRing: ControlRing
+  readonly #eventRing: EventRing
 
   /** @param iothreads of each request queue @param luns in the order of the configuration */
   constructor(
@@ -87,11 +86,9 @@ export class Controller implements BackendDevice {
   ) {
     this.id = config.id
     this.#config = config
-    this.#iothreads = iothreads
-    this.#distinct = [...new Set(iothreads)]
+    this.#placement = new QueuePlacement(config.id, iothreads)
     this.#luns = luns
     this.#log = log
-    this.#events = events
     this.#memory = new GuestMemoryTable(true)
     this.#configSpace = new ConfigSpace(config.numQueues)
     this.ringCount = config.numQueues + VQ.REQUEST
@@ -99,8 +96,16 @@ export class Controller implements BackendDevice {
     this.#nexuses = config.luns.map(({ target, lun }, place) => {
       const attention = new Int32Array(new SharedArrayBuffer(4))
       raiseAttention(attention, ATTENTION.POWER_ON)
-      return { controller: this.id, iothreads: this.#distinct, target, lun, attention, unit: luns[place]! }
+      return { controller: this.id, placement: this.#placement, target, lun, attention, unit: luns[place]! }
     })
+    const memory = () => this.#memory.memory
+    this.#controlRing = new ControlRing(
+      memory,
+      (request) => manageTask(this.#nexuses, request),
+      (code) => events.fault(VQ.CONTROL, code),
+      (error) => events.failed(error),
+    )
+    this.#eventRing = new EventRing(memory, (code) => events.fault(VQ.EVENT, code))
   }
 
   /** Makes the controller known to its IOThreads. */
@@ -110,7 +115,7 @@ export class Controller implements BackendDevice {
       const attention = this.#nexuses[place]!.attention.buffer as SharedArrayBuffer
       return { target, lun, readOnly, config: unit, state: state.memory, attention, medium }
     })
-    await this.#tellAll({ type: 'attachController', controller: this.id, units })
+    await this.#placement.attach(units)
     this.#nexuses.forEach((nexus, place) => {
       this.#luns[place]!.nexuses.add(nexus)
     })
@@ -121,11 +126,7 @@ export class Controller implements BackendDevice {
     this.#nexuses.forEach((nexus, place) => {
       this.#luns[place]!.nexuses.delete(nexus)
     })
-    await this.#tellAll({ type: 'detachController', controller: this.id })
-  }
-
-  async #tellAll(command: Parameters<IoThread['send']>[0]): Promise<void> {
-    await Promise.all(this.#distinct.map((iothread) => iothread.send(command)))
+    await this.#placement.detach()
   }
 
   /** The request queues that were ever started, for the metrics. */
@@ -133,7 +134,7 @@ export class Controller implements BackendDevice {
     const luns = this.#config.luns.map(({ id }) => id)
     for (const [index, statistics] of this.#statistics) {
       const queue = index - VQ.REQUEST
-      const { id: iothread, tid } = this.#iothreads[queue]!
+      const { id: iothread, tid } = this.#placement.of(queue)
       yield { controller: this.id, queue, iothread, tid, luns, statistics }
     }
   }
@@ -178,71 +179,65 @@ export class Controller implements BackendDevice {
    *
    * @throws DeviceError where a running ring would be left outside of memory; then nothing has changed
    */
-  async #changeMemory(entries: readonly MemoryEntry[]): Promise<void> {
-    const running = [...this.#active.values()]
-    const memory = GuestMemoryTable.memoryOf(entries)
-    try {
-      for (const setup of running) hostRing(setup, memory)
-      if (running.length > 0) this.#lockImages()
-    } catch (error) {
-      this.#memory.discard(entries)
-      throw error
-    }
-    try {
-      await Promise.all(
-        running.map(async (setup) => {
-          this.#paused.set(setup.index, { ...setup, base: await this.stopRing(setup.index) })
-        }),
-      )
-      const gone = this.#memory.replace(entries, memory)
-      await this.#tellAll({ type: 'setMemory', controller: this.id, regions: this.#memory.regions })
-      GuestMemoryTable.unmap(gone)
-      for (const [index, setup] of this.#paused) {
-        await this.startRing(setup)
-        this.#paused.delete(index)
+  #changeMemory(entries: readonly MemoryEntry[]): Promise<void> {
+    return this.#changes.run(async () => {
+      const rings = [...this.#rings.values()]
+      const memory = GuestMemoryTable.memoryOf(entries)
+      try {
+        for (const { setup } of rings) hostRing(setup, memory)
+      } catch (error) {
+        this.#memory.discard(entries)
+        throw error
       }
-    } finally {
-      if (running.length > 0) this.#unlockImages()
-    }
+      await Promise.all(rings.map((ring) => ring.pause()))
+      const gone = this.#memory.replace(entries, memory)
+      await this.#placement.setMemory(this.#memory.regions)
+      GuestMemoryTable.unmap(gone)
+      await Promise.all(rings.map((ring) => ring.resume()))
+    })
+  }
+
+  /**
+   * Gives a request queue to another IOThread, also while it runs: it pauses, with nothing in flight, and goes on there.
+   * Resolves with the length of the pause, ns: 0 if the queue is not running.
+   */
+  moveQueue(queue: number, to: IoThread): Promise<number> {
+    return this.#changes.run(() => this.#placement.move(queue, to, () => this.#rings.get(queue + VQ.REQUEST)))
   }
 
   async startRing(setup: RingSetup): Promise<void> {
     const { index } = setup
-    const ring = hostRing(setup, this.#memory.memory)
-    const fault = (code: string): void => this.#events.fault(index, code)
-    if (index === VQ.CONTROL) {
-      this.#control = new ControlQueue(
-        ring,
-        this.#memory.memory,
-        (request) => manageTask(this.#nexuses, request),
-        fault,
-        (error) => this.#events.failed(error),
-      )
-    } else if (index === VQ.EVENT) {
-      this.#event = new EventQueue(ring, this.#memory.memory, fault, this.#missedEvents)
-    } else {
-      await this.#startQueue(ring)
-    }
-    this.#active.set(index, setup)
-  }
-
-  async #startQueue(ring: HostRing): Promise<void> {
-    const { index } = ring
-    const iothread = this.#iothreadOf(index)
-    const queue = { ...ring, statistics: this.#statisticsOf(index).memory }
-    const isFirst = this.#running === 0
+    const isFirst = index >= VQ.REQUEST && this.#running === 0
     if (isFirst) this.#lockImages()
+    const ring = new Ring(setup, this.#serverOf(index), (current) => hostRing(current, this.#memory.memory))
+    this.#rings.set(index, ring)
     try {
-      await iothread.send({ type: 'startQueue', controller: this.id, queue })
+      await ring.resume()
     } catch (error) {
+      this.#rings.delete(index)
       if (isFirst) this.#unlockImages()
       throw error
     }
   }
 
-  /** How many request rings are active. */
+  #serverOf(index: number): RingServer {
+    if (index === VQ.CONTROL) return this.#controlRing
+    if (index === VQ.EVENT) return this.#eventRing
+    const queue = index - VQ.REQUEST
+    if (queue >= this.#placement.size) throw new DeviceError('VUS_RING_INDEX', `ring ${index} has no IOThread`)
+    return new RequestRing(this.id, index, this.#statisticsOf(index), () => this.#placement.of(queue))
+  }
+
+  async stopRing(index: number): Promise<number> {
+    const base = await this.#rings.get(index)!.pause()
+    this.#rings.delete(index)
+    if (index >= VQ.REQUEST && this.#running === 0) this.#unlockImages()
+    return base
+  }
+
+  /** How many request rings are started. */
   get #running(): number {
-    return [...this.#active.keys()].filter((index) => index >= VQ.REQUEST).length
+    return [...this.#rings.keys()].filter((index) => index >= VQ.REQUEST).length
   }
 
   /** Only while a ring runs: so that another daemon can take over, or a migration's other side, when it does not. */
@@ -272,50 +267,17 @@ export class Controller implements BackendDevice {
     return statistics
   }
 
-  #iothreadOf(index: number): IoThread {
-    const iothread = this.#iothreads[index - VQ.REQUEST]
-    if (iothread === undefined) throw new DeviceError('VUS_RING_INDEX', `ring ${index} has no IOThread`)
-    return iothread
+  setCall(index: number, fd: number): Promise<void> {
+    return this.#rings.get(index)!.setCall(fd)
   }
 
-  async stopRing(index: number): Promise<number> {
-    const paused = this.#paused.get(index)
-    if (paused !== undefined) {
-      this.#paused.delete(index)
-      return paused.base
-    }
-    const base = await this.#stop(index)
-    this.#active.delete(index)
-    if (index >= VQ.REQUEST && this.#running === 0) this.#unlockImages()
-    return base
-  }
-
-  async #stop(index: number): Promise<number> {
-    if (index === VQ.CONTROL) return this.#control!.stop()
-    if (index === VQ.EVENT) {
-      this.#missedEvents = this.#event!.missed
-      return this.#event!.stop()
-    }
-    return this.#iothreadOf(index).send({ type: 'stopQueue', controller: this.id, index })
-  }
-
-  async setCall(index: number, fd: number): Promise<void> {
-    this.#active.set(index, { ...this.#active.get(index)!, callFd: fd })
-    if (index === VQ.CONTROL) this.#control!.setCall(fd)
-    else if (index === VQ.EVENT) this.#event!.setCall(fd)
-    else await this.#iothreadOf(index).send({ type: 'setCall', controller: this.id, index, callFd: fd })
-  }
-
-  async setErr(index: number, fd: number): Promise<void> {
-    this.#active.set(index, { ...this.#active.get(index)!, errFd: fd })
-    if (index === VQ.CONTROL) this.#control!.setErr(fd)
-    else if (index === VQ.EVENT) this.#event!.setErr(fd)
-    else await this.#iothreadOf(index).send({ type: 'setErr', controller: this.id, index, errFd: fd })
+  setErr(index: number, fd: number): Promise<void> {
+    return this.#rings.get(index)!.setErr(fd)
   }
 
   /** A virtio reset is a power-on for the initiator (SAM-5 6.3.1). */
   async reset(): Promise<void> {
-    this.#missedEvents = false
+    this.#eventRing.reset()
     for (const { attention } of this.#nexuses) raiseAttention(attention, ATTENTION.POWER_ON)
   }
 
@@ -328,7 +290,7 @@ export class Controller implements BackendDevice {
   }
 
   async disconnect(): Promise<void> {
-    this.#missedEvents = false
+    this.#eventRing.reset()
     await this.#changeMemory([])
   }
 }

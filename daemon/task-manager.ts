@@ -11,11 +11,18 @@ export interface ManagedUnit {
   readonly nexuses: ReadonlySet<ManagedNexus>
 }
 
+/** Where a controller's commands are. */
+export interface Placement {
+  /** IOThreads that serve a queue of the controller now, once each. */
+  readonly iothreads: readonly Pick<IoThread, 'send'>[]
+  /** Set while a queue is between two IOThreads, and nobody sees what is in its ring; resolves afterwards. */
+  readonly moving: Promise<void> | undefined
+}
+
 /** A LUN as one controller has it: its address, its unit attentions, and where its commands are. */
 export interface ManagedNexus {
   readonly controller: string
-  /** Every IOThread that serves a queue of the controller, once each. */
-  readonly iothreads: readonly Pick<IoThread, 'send'>[]
+  readonly placement: Placement
   readonly target: number
   readonly lun: number
   readonly attention: Int32Array
@@ -90,7 +97,9 @@ function query(nexus: ManagedNexus, tag: Tag | null): Promise<number> {
   return sum(nexus, { type: 'query', controller, target, lun, tag })
 }
 
-async function sum({ iothreads }: ManagedNexus, command: Parameters<IoThread['send']>[0]): Promise<number> {
-  const counts = await Promise.all(iothreads.map((iothread) => iothread.send(command)))
+async function sum({ placement }: ManagedNexus, command: Parameters<IoThread['send']>[0]): Promise<number> {
+  // What was in the ring of such a queue before the function came is to be found by it.
+  while (placement.moving !== undefined) await placement.moving
+  const counts = await Promise.all(placement.iothreads.map((iothread) => iothread.send(command)))
   return counts.reduce((total, count) => total + count, 0)
 }

@@ -41,7 +41,8 @@ const unit = (): Unit => ({ state: UnitState.create(1024, FLAG.REMOVAL_PREVENTED
 
 function nexus(unit: Unit, controller: string, iothreads: readonly FakeIoThread[], target: number, lun: number) {
   const attention = new Int32Array(new SharedArrayBuffer(4))
-  const one: ManagedNexus = { controller, iothreads, target, lun, attention, unit }
+  const placement = { iothreads, moving: undefined }
+  const one: ManagedNexus = { controller, placement, target, lun, attention, unit }
   unit.nexuses.add(one)
   return one
 }
