@@ -2,7 +2,7 @@ import { clockMonotonicNs } from 'memfd-mmap'
 import { AdaptivePolling } from './adaptive-polling.js'
 import { EpollEngine } from './epoll-engine.js'
 import type { EngineHandler, EventEngine } from './event-engine.js'
-import { BELL, type WorkerOptions } from './messages.js'
+import { BELL, BELL_WORD, type WorkerOptions } from './messages.js'
 import type { RequestQueue } from './request-queue.js'
 import { SLOT_BITS, SLOT_MASK } from './request-table.js'
 import { QUEUE_FIELD } from './statistics.js'
@@ -124,8 +124,10 @@ export class IoLoop implements EngineHandler {
     for (let i = 0; i < queues.length; i++) work += queues[i]!.drain()
     if (work > 0) engine.submit()
     work += engine.reap()
-    if (Atomics.load(this.#bell, 0) !== BELL.SILENT) {
-      if (Atomics.exchange(this.#bell, 0, BELL.SILENT) === BELL.EXIT) this.stopped = this.abandoned = true
+    if (Atomics.load(this.#bell, BELL_WORD.BELL) !== BELL.SILENT) {
+      const why = Atomics.exchange(this.#bell, BELL_WORD.BELL, BELL.SILENT)
+      Atomics.store(this.#bell, BELL_WORD.ANSWERED, Atomics.load(this.#bell, BELL_WORD.ASKED))
+      if (why === BELL.EXIT) this.stopped = this.abandoned = true
       else this.#client.messages()
       work++
     }
@@ -143,7 +145,7 @@ export class IoLoop implements EngineHandler {
     for (let i = 0; i < queues.length; i++) {
       if (queues[i]!.arm()) more = true
     }
-    if (!more && Atomics.load(this.#bell, 0) === BELL.SILENT) {
+    if (!more && Atomics.load(this.#bell, BELL_WORD.BELL) === BELL.SILENT) {
       const now = clockMonotonicNs()
       const longest = this.#unnotified > 0 ? LONGEST_WAIT_UNNOTIFIED : LONGEST_WAIT
       const wait = Math.min(longest, this.#client.nextDeadline() - now)
@@ -164,7 +166,7 @@ export class IoLoop implements EngineHandler {
         for (let i = 0; i < queues.length; i++) {
           if (queues[i]!.hasWork()) return -1
         }
-        if (Atomics.load(this.#bell, 0) !== BELL.SILENT) return -1
+        if (Atomics.load(this.#bell, BELL_WORD.BELL) !== BELL.SILENT) return -1
       }
       this.engine.submit()
       if (this.engine.ready()) return -1

@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { close, createEventfd, signalEventfd } from 'memfd-mmap'
-import { BELL, type Command, type CommandMessage, type Report, type WorkerOptions } from './messages.js'
+import { BELL, BELL_WORD, type Command, type CommandMessage, type Report, type WorkerOptions } from './messages.js'
 
 export interface IoThreadOptions {
   readonly id: string
@@ -75,7 +75,7 @@ export class IoThread {
     this.id = options.id
     this.#events = events
     this.#doorbell = createEventfd()
-    const bell = new SharedArrayBuffer(4)
+    const bell = new SharedArrayBuffer(BELL_WORD.COUNT * Int32Array.BYTES_PER_ELEMENT)
     this.#bell = new Int32Array(bell)
     const workerData: WorkerOptions = {
       name: options.id,
@@ -152,8 +152,20 @@ export class IoThread {
 
   /** Has the thread look for messages, or leave. */
   poke(why: number = BELL.MESSAGES): void {
-    Atomics.store(this.#bell, 0, why)
+    Atomics.store(this.#bell, BELL_WORD.BELL, why)
     signalEventfd(this.#doorbell)
+  }
+
+  /** Asks the loop for a sign of life: `answered` once it has seen the bell. A thread that has ended is not asked. */
+  ask(): void {
+    if (!live.has(this)) return
+    Atomics.add(this.#bell, BELL_WORD.ASKED, 1)
+    this.poke()
+  }
+
+  /** Whether the loop has seen the bell since it was last asked. */
+  get answered(): boolean {
+    return Atomics.load(this.#bell, BELL_WORD.ANSWERED) === Atomics.load(this.#bell, BELL_WORD.ASKED)
   }
 
   /** Ends the thread, which must have no queues; resolves when it has ended. */

@@ -83,6 +83,12 @@ export type Command =
 /** Why the doorbell rings. EXIT: the process is about to exit, and joins its threads. */
 export const BELL = { SILENT: 0, MESSAGES: 1, EXIT: 2 } as const
 
+/**
+ * Words that the main thread and an IOThread share. BELL: one of BELL, set before the doorbell is rung, for a thread that is polling. ASKED:
+ * how many signs of life have been asked for. ANSWERED: what ASKED was when the loop last saw the bell.
+ */
+export const BELL_WORD = { BELL: 0, ASKED: 1, ANSWERED: 2, COUNT: 3 } as const
+
 export type CommandMessage = Command & { readonly id: number }
 
 /** What an IOThread tells the main thread. */
@@ -112,6 +118,6 @@ export interface WorkerOptions {
   readonly engine: 'auto' | 'io_uring' | 'epoll'
   /** Eventfd that wakes the thread; the main thread's. */
   readonly doorbell: number
-  /** One word, a BELL: set before the doorbell is rung, for a thread that is polling. */
+  /** The words of BELL_WORD, each of 32 bits. */
   readonly bell: SharedArrayBuffer
 }

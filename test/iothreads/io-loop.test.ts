@@ -3,7 +3,7 @@ import t from 'tap'
 import { DelayLine } from '../../iothreads/delay-line.js'
 import { NullDriver } from '../../iothreads/drivers/null.js'
 import { IoLoop, type LoopClient } from '../../iothreads/io-loop.js'
-import { BELL, type WorkerOptions } from '../../iothreads/messages.js'
+import { BELL, BELL_WORD, type WorkerOptions } from '../../iothreads/messages.js'
 import { QUEUE_FIELD } from '../../iothreads/statistics.js'
 import { inquiry, read10, TEST_UNIT_READY } from '../support/iothreads/cdb.js'
 import { FakeDriver } from '../support/iothreads/fake-driver.js'
@@ -17,7 +17,7 @@ const ENGINES: Engine[] = ['io_uring', 'epoll']
 
 /** A loop on this thread. What a test wants done in a turn is done in `onTurn`, which ends the loop when it is done. */
 class Bench implements LoopClient {
-  readonly bell = new Int32Array(new SharedArrayBuffer(4))
+  readonly bell = new Int32Array(new SharedArrayBuffer(4 * BELL_WORD.COUNT))
   readonly doorbell = createEventfd()
   readonly loop: IoLoop
   readonly delayLines: DelayLine[] = []
@@ -145,6 +145,7 @@ for (const engine of ENGINES) {
       t.ok(performance.now() - start < 900, 'not after the longest sleep')
       t.equal(bench.bell[0], BELL.SILENT)
     }
+    t.equal(bench.bell[BELL_WORD.ANSWERED], 0, 'nobody has asked for a sign of life')
     t.equal(bench.loop.abandoned, false)
     bench.ring(BELL.EXIT)
     bench.onTurn = () => {}
@@ -164,6 +165,26 @@ for (const engine of ENGINES) {
       runUntil(bench, () => bench.rang === i)
     }
     t.equal(bench.rang, 10)
+  })
+
+  t.test(`a sign of life is given when the bell is seen, asleep and polling: ${engine}`, async (t) => {
+    for (const pollMaxNs of [0, 1e12]) {
+      const bench = new Bench(t, engine, pollMaxNs)
+      if (pollMaxNs > 0) bench.loop.add(new QueueRig(t, { units: [null_] }).queue, -1)
+      for (let i = 1; i <= 5; i++) {
+        bench.bell[BELL_WORD.ASKED] = 10 * i
+        const { turns } = bench
+        if (pollMaxNs === 0) {
+          // No bell, no sign.
+          runUntil(bench, () => bench.turns > turns)
+          t.not(bench.bell[BELL_WORD.ANSWERED], 10 * i)
+        }
+        bench.ring()
+        runUntil(bench, () => bench.rang === i)
+        t.equal(bench.bell[BELL_WORD.ANSWERED], 10 * i)
+      }
+      t.equal(bench.bell[BELL_WORD.ASKED], 50, 'the loop does not write what it is asked')
+    }
   })
 
   t.test(`a sleep ends when a driver's next request is due: ${engine}`, async (t) => {

@@ -6,6 +6,7 @@ import { IoThread } from '../../iothreads/iothread.js'
 import type { Medium } from '../../iothreads/messages.js'
 import { Child } from '../support/child.js'
 import { eventually, within } from '../support/deadline.js'
+import { HeldThread } from '../support/held-thread.js'
 import { read10 } from '../support/iothreads/cdb.js'
 import { DEADLINE, IoRig, startThread } from '../support/iothreads/io-rig.js'
 import { holdings } from '../support/iothreads/own-process.js'
@@ -52,6 +53,33 @@ t.test('a CPU that is not there is an error at the start, also beside one that i
   t.notOk(threadNames().includes('nowhere'))
   t.strictSame(holdings(), before)
 })
+
+for (const engine of ['io_uring', 'epoll'] as const) {
+  t.test(`a sign of life: ${engine}`, async (t) => {
+    const { thread, failures } = await startThread(t, { engine })
+    t.equal(thread.answered, true, 'nobody has asked')
+    const answered = () => eventually(DEADLINE, 'a sign of life', () => (thread.answered ? true : undefined))
+    for (let i = 0; i < 5; i++) {
+      thread.ask()
+      await answered()
+    }
+    const held = await HeldThread.hold(t, thread.tid)
+    for (let i = 0; i < 3; i++) {
+      thread.ask()
+      t.equal(thread.answered, false)
+    }
+    const controller = 'meanwhile'
+    const attached = thread.send({ type: 'attachController', controller, units: [] })
+    await held.release()
+    await answered()
+    t.equal(await within(DEADLINE, 'the answer to a command', attached), 0, 'asking does not hide a command')
+    await thread.send({ type: 'detachController', controller })
+    await thread.stop()
+    thread.ask()
+    t.equal(thread.answered, true, 'a thread that has ended is not asked')
+    t.strictSame(failures, [])
+  })
+}
 
 t.test('start and stop leave nothing', async (t) => {
   const run = async (): Promise<void> => {
