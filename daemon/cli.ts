@@ -36,6 +36,7 @@ const FLAGS: Readonly<Record<string, { describe: string; group: string; isSwitch
   'num-queues': { group: 'Queues:', describe: 'request queues offered, 1..254 [64]' },
   config: { group: 'Daemon:', describe: 'JSON file with all of this; flags add to its lists and win otherwise' },
   'metrics-listen': { group: 'Daemon:', describe: 'HOST:PORT or unix:PATH for /metrics, /healthz and /readyz [off]' },
+  'control-socket': { group: 'Daemon:', describe: 'serve the control API there, for `vhost-user-scsid ctl` [off]' },
   'stop-timeout': { group: 'Daemon:', describe: 'seconds that I/O in flight is given at the end [10]' },
   'log-level': { group: 'Daemon:', describe: `${LOG_LEVELS.join(', ')} [info]` },
   'log-format': { group: 'Daemon:', describe: `${LOG_FORMATS.join(' or ')}, on stderr [text]` },
@@ -45,7 +46,6 @@ const FLAGS: Readonly<Record<string, { describe: string; group: string; isSwitch
     describe: 'print what this back end is, as JSON, and exit',
     isSwitch: true,
   },
-  'control-socket': { group: 'Daemon:', describe: 'not supported by this version', hidden: true },
   'state-dir': { group: 'Daemon:', describe: 'not supported by this version', hidden: true },
   takeover: { group: 'Daemon:', describe: 'not supported by this version', isSwitch: true, hidden: true },
 }

@@ -140,6 +140,7 @@ const listenAddress = z.string({ error: expectedAddress }).transform((value, con
 })
 
 export const metricsSchema = z.strictObject({ listen: listenAddress.optional() })
+export const controlSchema = z.strictObject({ socket: field.text('the path of a socket').optional() })
 export const logSchema = z.strictObject({
   level: field.oneOf(LOG_LEVELS).optional(),
   format: field.oneOf(LOG_FORMATS).optional(),
@@ -150,9 +151,9 @@ export const configSchema = z.strictObject({
   luns: z.array(lunSchema, { error: expectedList }).optional(),
   controllers: z.array(controllerSchema, { error: expectedList }).optional(),
   metrics: metricsSchema.optional(),
+  control: controlSchema.optional(),
   log: logSchema.optional(),
   'stop-timeout': field.seconds(3600).optional(),
-  control: field.unsupported().optional(),
   'state-dir': field.unsupported().optional(),
   takeover: field.offOnly().optional(),
 })

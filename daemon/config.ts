@@ -3,10 +3,11 @@
  */
 import { availableParallelism } from 'node:os'
 import type { IothreadSettings, Settings } from './config-schema.js'
-import type { DaemonConfig, IothreadConfig } from './daemon-config.js'
+import type { ControllerConfig, DaemonConfig, IothreadConfig } from './daemon-config.js'
 import { ConfigError } from './errors.js'
 import { type NamedController, nameControllers, resolveControllers, workerIds } from './resolve-controllers.js'
 import { nameLuns, resolveLuns } from './resolve-luns.js'
+import { socketPathFault } from './socket-path.js'
 
 /** QEMU's defaults for iothread objects (qapi/qom.json IothreadProperties). */
 const POLL_MAX_NS = 32768
@@ -38,12 +39,14 @@ export function resolveConfig(settings: Settings, host: Host = { cpus: available
     lunSettings,
   }
   const controllers = resolveControllers(named, scope, faults)
+  const controlSocket = resolveControl(settings.control, controllers, faults)
   if (faults.length > 0) throw new ConfigError(faults)
   return {
     iothreads,
     luns,
     controllers,
     ...(settings.metrics?.listen !== undefined && { metricsListen: settings.metrics.listen }),
+    ...(controlSocket !== undefined && { controlSocket }),
     stopTimeoutSeconds: settings['stop-timeout'] ?? STOP_TIMEOUT_SECONDS,
     logLevel: settings.log?.level ?? 'info',
     logFormat: settings.log?.format ?? 'text',
@@ -71,15 +74,34 @@ function sharedIothreads(
 
 function resolveIothreads(iothreads: readonly IothreadSettings[], faults: string[]): IothreadConfig[] {
   const ids = new Set<string>()
-  return iothreads.map(({ id, cpus, ...polling }) => {
-    if (ids.has(id)) faults.push(`IOThread id "${id}" is used twice`)
-    ids.add(id)
-    return {
-      id,
-      ...(cpus !== undefined && { cpus }),
-      pollMaxNs: polling['poll-max-ns'] ?? POLL_MAX_NS,
-      pollGrow: polling['poll-grow'] ?? 0,
-      pollShrink: polling['poll-shrink'] ?? 0,
-    }
+  return iothreads.map((settings) => {
+    if (ids.has(settings.id)) faults.push(`IOThread id "${settings.id}" is used twice`)
+    ids.add(settings.id)
+    return resolveIothread(settings)
   })
+}
+
+/** Fills in the defaults of one IOThread. */
+export function resolveIothread({ id, cpus, ...polling }: IothreadSettings): IothreadConfig {
+  return {
+    id,
+    ...(cpus !== undefined && { cpus }),
+    pollMaxNs: polling['poll-max-ns'] ?? POLL_MAX_NS,
+    pollGrow: polling['poll-grow'] ?? 0,
+    pollShrink: polling['poll-shrink'] ?? 0,
+  }
+}
+
+function resolveControl(
+  control: Settings['control'],
+  controllers: readonly ControllerConfig[],
+  faults: string[],
+): string | undefined {
+  const path = control?.socket
+  if (path === undefined) return undefined
+  const fault = socketPathFault(path)
+  if (fault !== undefined) faults.push(`control: ${fault}`)
+  const owner = controllers.find(({ socketPath }) => socketPath === path)
+  if (owner !== undefined) faults.push(`control: ${path}: is the socket of controller "${owner.id}"`)
+  return path
 }

@@ -88,6 +88,8 @@ export interface DaemonConfig {
   readonly controllers: readonly ControllerConfig[]
   /** Absent: no metrics. */
   readonly metricsListen?: ListenAddress
+  /** Where the control API listens, as given. Absent: there is none. */
+  readonly controlSocket?: string
   readonly stopTimeoutSeconds: number
   readonly logLevel: LogLevel
   readonly logFormat: LogFormat

@@ -6,6 +6,7 @@ import {
   type ControllerSettings,
   configSchema,
   controllerSchema,
+  controlSchema,
   logSchema,
   metricsSchema,
   type Settings,
@@ -22,7 +23,7 @@ export type Flags = Readonly<Record<string, unknown>>
 const CONTROLLER_FLAGS = ['socket-path', 'fd', 'socket-mode', 'socket-group', 'num-queues'] as const
 
 /** Flags of the outside surface whose function this version lacks. */
-const UNSUPPORTED_FLAGS = ['control-socket', 'state-dir', 'takeover'] as const
+const UNSUPPORTED_FLAGS = ['state-dir', 'takeover'] as const
 
 /** Checks each flag and joins them. Throws UsageError or ConfigError. */
 export function settingsFromFlags(flags: Flags): Settings {
@@ -35,6 +36,7 @@ export function settingsFromFlags(flags: Flags): Settings {
   const iothreads = repeated(flags, 'iothread').map(parseIothreadOption)
   const controller = controllerFromFlags(flags)
   const listen = checkFlag(metricsSchema.shape.listen, flags, 'metrics-listen')
+  const control = checkFlag(controlSchema.shape.socket, flags, 'control-socket')
   const level = checkFlag(logSchema.shape.level, flags, 'log-level')
   const format = checkFlag(logSchema.shape.format, flags, 'log-format')
   const stopTimeout = checkFlag(configSchema.shape['stop-timeout'], flags, 'stop-timeout')
@@ -43,6 +45,7 @@ export function settingsFromFlags(flags: Flags): Settings {
     ...(iothreads.length > 0 && { iothreads }),
     ...(Object.keys(controller).length > 0 && { controllers: [controller] }),
     ...(listen !== undefined && { metrics: { listen } }),
+    ...(control !== undefined && { control: { socket: control } }),
     ...((level !== undefined || format !== undefined) && {
       log: { ...(level !== undefined && { level }), ...(format !== undefined && { format }) },
     }),

@@ -1,4 +1,3 @@
-import { SUN_PATH_MAX } from 'memfd-mmap'
 import { assignQueues, MappingError, mappedQueueCount } from '../iothreads/queue-mapping.js'
 import {
   type ControllerSettings,
@@ -9,6 +8,7 @@ import {
 } from './config-schema.js'
 import type { ControllerConfig, LunConfig, LunPlace } from './daemon-config.js'
 import { resolveGroup } from './socket-group.js'
+import { socketPathFault } from './socket-path.js'
 
 export const DEFAULT_SOCKET_PATH = './vhost-user-scsi.sock'
 export const DEFAULT_NUM_QUEUES = 64
@@ -95,8 +95,8 @@ function resolveSocket(
     return { fd }
   }
   const socketPath = path ?? DEFAULT_SOCKET_PATH
-  const bytes = Buffer.byteLength(socketPath)
-  if (bytes > SUN_PATH_MAX) report(`${socketPath}: the socket path has ${bytes} bytes, the limit is ${SUN_PATH_MAX}`)
+  const fault = socketPathFault(socketPath)
+  if (fault !== undefined) report(fault)
   const socketGid = group === undefined ? undefined : resolveGroup(group)
   if (group !== undefined && socketGid === undefined) report(`no such group: ${group}`)
   return {

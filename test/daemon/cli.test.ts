@@ -36,6 +36,7 @@ t.test('flags, with = and without, in any number', (t) => {
       '--iothread=id=y,cpus=0-3+6',
       '--iothread-vq-mapping=[{"iothread":"x","vqs":[1]},{"iothread":"y","vqs":[0]}]',
       '--metrics-listen=127.0.0.1:0',
+      '--control-socket=c.sock',
       '--stop-timeout=0.5',
       '--log-format=json',
     ]),
@@ -44,6 +45,7 @@ t.test('flags, with = and without, in any number', (t) => {
       luns: [{ id: 'a' }, { id: 'b' }],
       controllers: [{ socketPath: 'a.sock', numQueues: 2, queueToIothread: [1, 0], luns: [{ lun: 0 }, { target: 1 }] }],
       metricsListen: { host: '127.0.0.1', port: 0 },
+      controlSocket: 'c.sock',
       stopTimeoutSeconds: 0.5,
       logFormat: 'json',
     },
@@ -84,6 +86,7 @@ t.test('the environment comes second', (t) => {
     config(['--worker-per-virtqueue', '--num-queues=1'], { VHOST_USER_SCSID_IOTHREAD_VQ_MAPPING: 'x' }).iothreads,
     [{ id: 'controller0-vq0' }],
   )
+  t.equal(config([], { VHOST_USER_SCSID_CONTROL_SOCKET: 'e.sock' }).controlSocket, 'e.sock')
   t.equal(config(['--num-queues=2'], { VHOST_USER_SCSID_WORKER_PER_VIRTQUEUE: 'on' }).iothreads.length, 2)
   t.end()
 })

@@ -173,6 +173,7 @@ t.test('the whole', (t) => {
         log: { level: 'debug', format: 'json' },
         'stop-timeout': 2.5,
         takeover: 'off',
+        control: { socket: 'c.sock' },
       },
       'x',
     ),
@@ -181,12 +182,13 @@ t.test('the whole', (t) => {
       log: { level: 'debug', format: 'json' },
       'stop-timeout': 2.5,
       takeover: false,
+      control: { socket: 'c.sock' },
     },
   )
-  t.strictSame(faults(configSchema, { luns: {}, control: {}, takeover: true, log: { level: 'loud' } }), [
+  t.strictSame(faults(configSchema, { luns: {}, control: { path: 'c' }, takeover: true, log: { level: 'loud' } }), [
     'x: luns: expected a list, got {}',
+    'x: control: unknown key "path", expected one of socket',
     'x: log.level: expected trace, debug, info, warn, error, fatal or silent, got "loud"',
-    'x: control is not supported by this version',
     'x: takeover=on is not supported by this version',
   ])
   t.match(faults(configSchema, { metrics: { listen: '9100' } }), [

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { resolveConfig } from '../../daemon/config.js'
+import { resolveConfig, resolveIothread } from '../../daemon/config.js'
 
 t.test('nothing configured: one memory LUN on the default socket', (t) => {
   const config = resolveConfig({}, { cpus: 8 })
@@ -13,6 +13,7 @@ t.test('nothing configured: one memory LUN on the default socket', (t) => {
     logFormat: 'text',
   })
   t.notOk('metricsListen' in config)
+  t.notOk('controlSocket' in config)
   t.strictSame(structuredClone(config), config)
   t.end()
 })
@@ -31,6 +32,13 @@ t.test('IOThreads', (t) => {
   const several = resolveConfig({ iothreads: [{ id: 'a' }, { id: 'b' }], controllers: [{ 'num-queues': 3 }] })
   t.strictSame(several.controllers[0]!.queueToIothread, [0, 1, 0], 'several: round robin')
   t.throws(() => resolveConfig({ iothreads: [{ id: 'a' }, { id: 'a' }] }), { message: 'IOThread id "a" is used twice' })
+  t.end()
+})
+
+t.test('one IOThread, its defaults filled in', (t) => {
+  t.strictSame(resolveIothread({ id: 'a' }), { id: 'a', pollMaxNs: 32768, pollGrow: 0, pollShrink: 0 })
+  const settings = { id: 'a', cpus: [2], 'poll-max-ns': 1, 'poll-grow': 3, 'poll-shrink': 4 }
+  t.strictSame(resolveIothread(settings), { id: 'a', cpus: [2], pollMaxNs: 1, pollGrow: 3, pollShrink: 4 })
   t.end()
 })
 
@@ -58,6 +66,20 @@ t.test('the rest', (t) => {
   t.strictSame(config.luns, [])
   t.strictSame(config.controllers[0]!.luns, [])
   t.throws(() => resolveConfig({ controllers: [] }), { message: 'controllers: expected at least one' })
+  t.end()
+})
+
+t.test('the control socket', (t) => {
+  t.equal(resolveConfig({ control: { socket: 'c.sock' } }).controlSocket, 'c.sock')
+  t.notOk('controlSocket' in resolveConfig({ control: {} }))
+  const faults: [string, string][] = [
+    ['c'.repeat(108), `control: ${'c'.repeat(108)}: the socket path has 108 bytes, the limit is 107`],
+    ['a.sock', 'control: a.sock: is the socket of controller "vm"'],
+  ]
+  for (const [socket, message] of faults) {
+    const settings = { control: { socket }, controllers: [{ id: 'vm', 'socket-path': 'a.sock' }] }
+    t.throws(() => resolveConfig(settings), { code: 'VUS_CONFIG', message })
+  }
   t.end()
 })
 

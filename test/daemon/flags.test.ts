@@ -19,6 +19,7 @@ t.test('flags make the structure of a file', (t) => {
       lun: ['path=/a', 'driver=null,size=1M'],
       iothread: 'id=io0',
       'metrics-listen': 'unix:m.sock',
+      'control-socket': 'c.sock',
       'stop-timeout': '5',
       'log-level': 'debug',
       'log-format': 'json',
@@ -36,6 +37,7 @@ t.test('flags make the structure of a file', (t) => {
         },
       ],
       metrics: { listen: { path: 'm.sock' } },
+      control: { socket: 'c.sock' },
       log: { level: 'debug', format: 'json' },
       'stop-timeout': 5,
     },
@@ -61,7 +63,8 @@ t.test('faults', (t) => {
     ],
     [{ 'iothread-vq-mapping': ['[]', '[]'] }, '--iothread-vq-mapping is given 2 times'],
     [{ 'state-dir': 'x' }, '--state-dir is not supported by this version'],
-    [{ 'control-socket': 'x' }, '--control-socket is not supported by this version'],
+    [{ 'control-socket': '' }, '--control-socket: expected the path of a socket, got ""'],
+    [{ 'control-socket': ['a', 'b'] }, '--control-socket is given 2 times'],
     [{ takeover: true }, '--takeover is not supported by this version'],
   ]
   for (const [flags, message] of cases) t.throws(() => settingsFromFlags(flags), { message }, JSON.stringify(flags))
@@ -75,6 +78,7 @@ t.test('a file and flags', (t) => {
     controllers: [{ id: 'vm', 'socket-path': 'a', 'num-queues': 2, iothread: 'io0', luns: [{ id: 'root', lun: 5 }] }],
     log: { level: 'debug', format: 'json' },
     metrics: { listen: { path: 'm' } },
+    control: { socket: 'c' },
     'stop-timeout': 3,
   }
   const merge = (flags: Parameters<typeof settingsFromFlags>[0]) =>
@@ -89,6 +93,7 @@ t.test('a file and flags', (t) => {
     iothreads: [{ id: 'io0' }, { id: 'io1' }],
     controllers: [{ ...base.controllers![0], luns: [{ id: 'root', lun: 5 }, { id: 'disk0' }] }],
   })
+  t.match(merge({ 'control-socket': 'd' }), { control: { socket: 'd' } })
   const single = merge({ 'num-queues': '8', 'log-level': 'warn', 'stop-timeout': '1', 'metrics-listen': 'unix:n' })
   t.match(single, { log: { level: 'warn', format: 'json' }, 'stop-timeout': 1, metrics: { listen: { path: 'n' } } })
   t.strictSame(single.controllers, [{ ...base.controllers![0], 'num-queues': 8 }])
