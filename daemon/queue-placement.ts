@@ -9,6 +9,7 @@ export class QueuePlacement implements Placement {
   readonly #controller: string
   /** Of each request queue, started or not. */
   readonly #places: IoThread[]
+  readonly #moves: number[]
   readonly #attached = new Set<IoThread>()
   #moving: Promise<void> | undefined
   #units: readonly UnitSpec[] = []
@@ -18,6 +19,7 @@ export class QueuePlacement implements Placement {
   constructor(controller: string, places: readonly IoThread[]) {
     this.#controller = controller
     this.#places = [...places]
+    this.#moves = places.map(() => 0)
   }
 
   /** Request queues. */
@@ -38,6 +40,11 @@ export class QueuePlacement implements Placement {
   /** The IOThread of request queue number `queue`. */
   of(queue: number): IoThread {
     return this.#places[queue]!
+  }
+
+  /** How often a queue was given to another IOThread. */
+  moves(queue: number): number {
+    return this.#moves[queue]!
   }
 
   /** Whether a queue, started or not, belongs to the IOThread: such a one is not to end. */
@@ -85,7 +92,7 @@ export class QueuePlacement implements Placement {
         )
         return await moved
       }
-      this.#places[queue] = to
+      this.#put(queue, to)
       return 0
     } finally {
       for (const iothread of [from, to]) {
@@ -98,16 +105,21 @@ export class QueuePlacement implements Placement {
     const from = this.of(queue)
     const start = clockMonotonicNs()
     await ring.pause()
-    this.#places[queue] = to
+    this.#put(queue, to)
     try {
       await ring.resume()
     } catch (error) {
       await ring.pause()
-      this.#places[queue] = from
+      this.#put(queue, from)
       await ring.resume()
       throw error
     }
     return clockMonotonicNs() - start
+  }
+
+  #put(queue: number, to: IoThread): void {
+    this.#places[queue] = to
+    this.#moves[queue]!++
   }
 
   async #include(iothread: IoThread): Promise<void> {
