@@ -65,7 +65,10 @@ class Daemon implements RunningDaemon {
       },
       log,
     )
-    this.#metrics = new Metrics({ queues: () => this.#queues() }, daemonVersion())
+    this.#metrics = new Metrics(
+      { queues: () => this.#queues(), iothreads: () => this.#iothreads.list() },
+      daemonVersion(),
+    )
     this.finished = new Promise((resolve, reject) => {
       this.#finish = resolve
       this.#fail = reject
@@ -83,7 +86,12 @@ class Daemon implements RunningDaemon {
       return listener
     })
     if (metricsListen !== undefined) {
-      this.#metricsServer = await MetricsServer.listen(metricsListen, this.#metrics, () => this.#ready, this.#log)
+      this.#metricsServer = await MetricsServer.listen(
+        metricsListen,
+        this.#metrics,
+        { isReady: () => this.#ready, silentIothreads: () => this.#iothreads.silent() },
+        this.#log,
+      )
     }
     await this.#iothreads.start(iothreads)
     for (const [i, controller] of controllers.entries()) await this.#serve(controller, listeners[i]!)

@@ -2,6 +2,7 @@
 import { IoThread, type IoThreadEvents } from '../iothreads/index.js'
 import type { IothreadConfig } from './daemon-config.js'
 import { errorCode, errorReason, StartError } from './errors.js'
+import { type Heartbeat, Heartbeats } from './heartbeats.js'
 import type { Log } from './log.js'
 
 /** Who asked for an IOThread. */
@@ -16,6 +17,7 @@ export interface PooledIothread {
   readonly engine: string
   readonly config: IothreadConfig
   readonly origin: IothreadOrigin
+  readonly heartbeat: Heartbeat
 }
 
 /** What a new IOThread shall be like. Without an id it gets the first of io0, io1, ... that is free. */
@@ -42,6 +44,7 @@ interface Member {
 export class IothreadPool {
   readonly #events: IoThreadEvents
   readonly #log: Log
+  readonly #heartbeats: Heartbeats
   readonly #members = new Map<string, Member>()
   /** Names of IOThreads that are being started. */
   readonly #starting = new Set<string>()
@@ -50,9 +53,11 @@ export class IothreadPool {
   #stopped = false
 
   /** @param events of each IOThread; `failed` is not called for one whose start failed */
-  constructor(events: IoThreadEvents, log: Log) {
+  constructor(events: IoThreadEvents, log: Log, heartbeats: Heartbeats = new Heartbeats(log)) {
     this.#events = events
     this.#log = log
+    this.#heartbeats = heartbeats
+    heartbeats.start()
   }
 
   /** Starts the IOThreads of the configuration, in order. @throws StartError; those started before it run on */
@@ -72,9 +77,15 @@ export class IothreadPool {
 
   /** Those that run, in the order of their starts. */
   list(): PooledIothread[] {
-    return [...this.#members.values()].map(({ thread: { id, tid, engine }, config, origin }) => {
-      return { id, tid, engine, config, origin }
+    return [...this.#members.values()].map(({ thread, config, origin }) => {
+      const { id, tid, engine } = thread
+      return { id, tid, engine, config, origin, heartbeat: this.#heartbeats.of(thread)! }
     })
+  }
+
+  /** The ids of those whose loops stand still, among them such as shall end. */
+  silent(): string[] {
+    return this.#heartbeats.silent()
   }
 
   /**
@@ -106,16 +117,19 @@ export class IothreadPool {
     if (member === undefined) throw new IothreadPoolError('ENODEV', `iothread "${id}" does not exist`)
     this.#members.delete(id)
     await this.#during(member.thread.stop())
+    this.#heartbeats.forget(member.thread)
     this.#log.debug({ iothread: id, tid: member.thread.tid }, 'IOThread ended')
   }
 
   /** Ends all of them, which must have no queues, also those that are being started; resolves when they have ended. */
   async stop(): Promise<void> {
     this.#stopped = true
+    this.#heartbeats.stop()
     while (this.#changes.size > 0) await Promise.allSettled(this.#changes)
     const threads = [...this.#members.values()].map(({ thread }) => thread)
     this.#members.clear()
     await Promise.all(threads.map((thread) => thread.stop()))
+    for (const thread of threads) this.#heartbeats.forget(thread)
   }
 
   async #start(config: IothreadConfig, origin: IothreadOrigin): Promise<void> {
@@ -124,6 +138,7 @@ export class IothreadPool {
       IoThread.start(config, this.#events)
         .then((thread) => {
           this.#members.set(config.id, { thread, config, origin })
+          this.#heartbeats.watch(thread)
           this.#told(thread)
         })
         .finally(() => this.#starting.delete(config.id)),

@@ -1,5 +1,6 @@
 /**
- * HTTP for Prometheus and for probes: /metrics, /healthz (the process answers) and /readyz (the sockets listen).
+ * HTTP for Prometheus and for probes: /metrics, /healthz (the process answers, and so do its IOThreads) and /readyz (the
+ * sockets listen).
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -15,6 +16,13 @@ const MAX_HEADER_BYTES = 8192
 const REQUEST_TIMEOUT_MS = 10_000
 const MAX_CONNECTIONS = 64
 
+/** What the probes answer. */
+export interface Probes {
+  isReady(): boolean
+  /** The IOThreads that do not answer. */
+  silentIothreads(): readonly string[]
+}
+
 export class MetricsServer {
   /** Where it listens, with the port that was picked if none was given. */
   readonly address: ListenAddress
@@ -27,17 +35,12 @@ export class MetricsServer {
     this.#bound = bound
   }
 
-  /** @param isReady what /readyz answers. Throws StartError if the address cannot be had. */
-  static async listen(
-    address: ListenAddress,
-    metrics: Metrics,
-    isReady: () => boolean,
-    log: Log,
-  ): Promise<MetricsServer> {
+  /** @throws StartError if the address cannot be had */
+  static async listen(address: ListenAddress, metrics: Metrics, probes: Probes, log: Log): Promise<MetricsServer> {
     const server = createServer(
       { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS },
       (request, response) => {
-        answer(request, response, metrics, isReady).catch((error: unknown) => {
+        answer(request, response, metrics, probes).catch((error: unknown) => {
           log.error({ err: error }, 'the metrics could not be collected')
           if (!response.headersSent) send(response, 500, PLAIN, 'the metrics could not be collected\n')
         })
@@ -83,7 +86,7 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
   metrics: Metrics,
-  isReady: () => boolean,
+  probes: Probes,
 ): Promise<void> {
   const path = request.url?.split('?', 1)[0]
   const known = path === '/metrics' || path === '/healthz' || path === '/readyz'
@@ -92,9 +95,14 @@ async function answer(
     response.setHeader('Allow', 'GET, HEAD')
     return send(response, 405, PLAIN, 'method not allowed\n')
   }
-  if (path === '/healthz') return send(response, 200, PLAIN, 'ok\n')
+  if (path === '/healthz') {
+    const silent = probes.silentIothreads()
+    return silent.length === 0
+      ? send(response, 200, PLAIN, 'ok\n')
+      : send(response, 503, PLAIN, `IOThreads that do not answer: ${silent.join(', ')}\n`)
+  }
   if (path === '/readyz')
-    return isReady() ? send(response, 200, PLAIN, 'ready\n') : send(response, 503, PLAIN, 'not ready\n')
+    return probes.isReady() ? send(response, 200, PLAIN, 'ready\n') : send(response, 503, PLAIN, 'not ready\n')
   return send(response, 200, metrics.contentType, await metrics.text())
 }
 

@@ -5,6 +5,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { FAULT_CODES } from '../iothreads/faults.js'
 import { FIELD, OPERATION, OPERATION_NAMES, QUEUE_FIELD, type QueueStatistics } from '../iothreads/statistics.js'
+import type { Heartbeat } from './heartbeats.js'
 
 /** A request queue that has counters. */
 export interface QueueSource {
@@ -19,8 +20,18 @@ export interface QueueSource {
   readonly statistics: QueueStatistics
 }
 
+/** An IOThread that runs. */
+export interface IothreadSource {
+  readonly id: string
+  /** Kernel thread id. */
+  readonly tid: number
+  readonly engine: string
+  readonly heartbeat: Heartbeat
+}
+
 export interface StatisticsSource {
   queues(): Iterable<QueueSource>
+  iothreads(): Iterable<IothreadSource>
 }
 
 /** Kinds of faults told apart; a further one counts as `other`, so that no peer can make the label grow. */
@@ -59,6 +70,8 @@ export class Metrics {
       registers,
     })
     registerFaults(this.#registry, source, this.#faults)
+    registerIothreadInfo(this.#registry, source)
+    registerHeartbeats(this.#registry, source)
     registerQueueInfo(this.#registry, source)
     registerQueueCounters(this.#registry, source)
     registerOperationCounters(this.#registry, source)
@@ -103,6 +116,50 @@ function registerFaults(registry: Registry, source: StatisticsSource, counted: R
           queues.reduce((sum, { statistics }) => sum + statistics.readFault(kind), 0),
         )
       }
+    },
+  })
+}
+
+function registerIothreadInfo(registry: Registry, source: StatisticsSource): void {
+  new Gauge({
+    name: 'vhost_user_scsi_iothread_info',
+    help: 'IOThreads, their kernel threads, and how they wait for I/O; always 1',
+    labelNames: ['iothread', 'tid', 'engine'],
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (const { id, tid, engine } of source.iothreads()) this.set({ iothread: id, tid, engine }, 1)
+    },
+  })
+}
+
+function registerHeartbeats(registry: Registry, source: StatisticsSource): void {
+  const labelNames = ['iothread'] as const
+  const registers = [registry]
+  const counters = [
+    ['heartbeats', 'Pokes that an IOThread has answered, one a second', 'answered'],
+    ['heartbeats_missed', 'Pokes that an IOThread has not answered within a second', 'missed'],
+  ] as const
+  for (const [name, help, field] of counters) {
+    new Counter({
+      name: `vhost_user_scsi_iothread_${name}_total`,
+      help,
+      labelNames,
+      registers,
+      collect() {
+        this.reset()
+        for (const { id, heartbeat } of source.iothreads()) this.inc({ iothread: id }, heartbeat[field])
+      },
+    })
+  }
+  new Gauge({
+    name: 'vhost_user_scsi_iothread_heartbeat_age_seconds',
+    help: 'Seconds since an IOThread was last seen to answer: up to 1 for one that is well',
+    labelNames,
+    registers,
+    collect() {
+      this.reset()
+      for (const { id, heartbeat } of source.iothreads()) this.set({ iothread: id }, heartbeat.ageSeconds)
     },
   })
 }
