@@ -11,10 +11,11 @@ const MAX_SHOWN = 60
 export function validate<T extends z.ZodType>(schema: T, value: unknown, where: string): z.output<T> {
   const result = schema.safeParse(value)
   if (result.success) return result.data
-  throw new ConfigError(result.error.issues.flatMap((issue) => describe(issue, schema, value, where)))
+  throw new ConfigError(result.error.issues.flatMap((issue) => describeIssue(issue, schema, value, where)))
 }
 
-function describe(issue: z.core.$ZodIssue, schema: z.ZodType, value: unknown, where: string): string[] {
+/** One issue of a failed check: where, what, and what was expected; unknown keys make a fault each. */
+export function describeIssue(issue: z.core.$ZodIssue, schema: z.ZodType, value: unknown, where: string): string[] {
   const place = [where, formatPath(issue.path)].filter((part) => part !== '').join(': ')
   if (issue.code === 'unrecognized_keys') {
     const known = knownKeys(schemaAt(schema, issue.path))
