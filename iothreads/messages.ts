@@ -14,6 +14,8 @@ export type Medium =
   | { readonly kind: 'null'; readonly delayNs: number }
 
 export interface UnitSpec {
+  /** What statistics name it by; absent: its place in the list. */
+  readonly place?: number
   readonly target: number
   readonly lun: number
   readonly readOnly: boolean
@@ -53,6 +55,8 @@ export type Command =
   | { readonly type: 'attachController'; readonly controller: string; readonly units: readonly UnitSpec[] }
   /** Forgets a controller without queues. */
   | { readonly type: 'detachController'; readonly controller: string }
+  /** Replaces a controller's units. No queue of the controller is started. */
+  | { readonly type: 'setUnits'; readonly controller: string; readonly units: readonly UnitSpec[] }
   /** Gives the guest memory that queues started from now on use. No queue of the controller is started. */
   | { readonly type: 'setMemory'; readonly controller: string; readonly regions: readonly MappedRegion[] }
   | { readonly type: 'startQueue'; readonly controller: string; readonly queue: QueueSpec }
@@ -105,7 +109,7 @@ export type Report =
       readonly fatal: boolean
       readonly suppressed: number
     }
-  /** A flush of a LUN (its place in the controller's list) has failed; the LUN refuses writes and flushes from now on. */
+  /** A flush of a LUN (what statistics name it by) has failed; the LUN refuses writes and flushes from now on. */
   | { readonly type: 'mediumFault'; readonly controller: string; readonly unit: number; readonly errno: number }
 
 export interface WorkerOptions {

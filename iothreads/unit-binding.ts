@@ -3,7 +3,7 @@ import type { Driver } from './drivers/driver.js'
 
 /** A logical unit as one controller's queues on one IOThread see it. */
 export interface UnitBinding {
-  /** Its place in the controller's list of LUNs: what statistics name it by. */
+  /** What statistics name it by: its place among all LUNs that the controller ever had. */
   readonly index: number
   readonly target: number
   readonly lun: number

@@ -31,47 +31,84 @@ function createDriver(medium: Medium, parts: DriverParts): Driver {
   }
 }
 
+/** A controller's logical units in one IOThread, and what they have of it. */
+interface Units {
+  readonly map: UnitMap
+  /** Of drivers that hold requests back. */
+  readonly delayLines: readonly DelayLine[]
+  /** Of files that the engine's I/O uses. */
+  readonly files: readonly number[]
+}
+
+/** A list with a unit that is refused leaves nothing behind. */
+function makeUnits(specs: readonly UnitSpec[], parts: DriverParts): Units {
+  const map = new UnitMap()
+  const delayLines: DelayLine[] = []
+  const files: number[] = []
+  const targets = new Map<number, Target>()
+  specs.forEach((spec, i) => {
+    const unit = new LogicalUnit(spec.config, new UnitState(spec.state))
+    const nexus = new Nexus(unit, spec.target, spec.lun, new Int32Array(spec.attention), spec.readOnly)
+    let target = targets.get(spec.target)
+    if (target === undefined) {
+      target = new Target(spec.target)
+      targets.set(spec.target, target)
+      map.addTarget(spec.target, target)
+    }
+    target.add(nexus)
+    const driver = createDriver(spec.medium, parts)
+    if (driver.delayLine !== null) delayLines.push(driver.delayLine)
+    map.addUnit({ index: spec.place ?? i, target: spec.target, lun: spec.lun, nexus, driver })
+    if (spec.medium.kind === 'file' && !spec.medium.inline) files.push(spec.medium.fd)
+  })
+  for (const fd of files) parts.engine.addFile(fd)
+  return { map, delayLines, files }
+}
+
 /** One controller in one IOThread: its units, its guest's memory, and those of its queues that run here. */
 export class WorkerController {
-  readonly units = new UnitMap()
   /** Queues by virtqueue index. */
   readonly queues = new Map<number, RequestQueue>()
-  /** Of drivers that hold requests back. */
-  readonly delayLines: DelayLine[] = []
   memory = new GuestMemory([])
-  /** Of files that the engine's I/O uses. */
-  readonly #files: number[] = []
+  #units: Units
 
   constructor(units: readonly UnitSpec[], parts: DriverParts) {
-    const targets = new Map<number, Target>()
-    units.forEach((spec, index) => {
-      const unit = new LogicalUnit(spec.config, new UnitState(spec.state))
-      const nexus = new Nexus(unit, spec.target, spec.lun, new Int32Array(spec.attention), spec.readOnly)
-      let target = targets.get(spec.target)
-      if (target === undefined) {
-        target = new Target(spec.target)
-        targets.set(spec.target, target)
-        this.units.addTarget(spec.target, target)
-      }
-      target.add(nexus)
-      const driver = createDriver(spec.medium, parts)
-      if (driver.delayLine !== null) this.delayLines.push(driver.delayLine)
-      this.units.addUnit({ index, target: spec.target, lun: spec.lun, nexus, driver })
-      if (spec.medium.kind === 'file' && !spec.medium.inline) this.#files.push(spec.medium.fd)
-    })
-    // Last: a unit that is refused leaves nothing behind.
-    for (const fd of this.#files) parts.engine.addFile(fd)
+    this.#units = makeUnits(units, parts)
+  }
+
+  get units(): UnitMap {
+    return this.#units.map
+  }
+
+  get delayLines(): readonly DelayLine[] {
+    return this.#units.delayLines
   }
 
   /** Lets go of everything. No queue is started. */
   close(parts: DriverParts): void {
     this.setMemory([])
-    for (const fd of this.#files) parts.engine.removeFile(fd)
+    this.#forget(this.#units, parts)
   }
 
   /** Drops the old memory, and all views of it, for the new. */
   setMemory(regions: readonly MappedRegion[]): void {
-    if (this.queues.size > 0) throw new Error(`memory of a controller with started queues, errno ${ERRNO.EBUSY}`)
+    this.#checkAtRest('memory')
     this.memory = new GuestMemory(regions)
+  }
+
+  /** Has other units from now on. What is shared of one that stays (its state, its unit attentions) is as it was. */
+  setUnits(units: readonly UnitSpec[], parts: DriverParts): void {
+    this.#checkAtRest('units')
+    const old = this.#units
+    this.#units = makeUnits(units, parts)
+    this.#forget(old, parts)
+  }
+
+  #forget({ files }: Units, parts: DriverParts): void {
+    for (const fd of files) parts.engine.removeFile(fd)
+  }
+
+  #checkAtRest(what: string): void {
+    if (this.queues.size > 0) throw new Error(`${what} of a controller with started queues, errno ${ERRNO.EBUSY}`)
   }
 }

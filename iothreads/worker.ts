@@ -96,6 +96,10 @@ class IoThreadWorker implements LoopClient {
         this.#controllers.delete(command.controller)
         this.#collectDelayLines()
         return 0
+      case 'setUnits':
+        this.#controller(command.controller).setUnits(command.units, this.#driverParts)
+        this.#collectDelayLines()
+        return 0
       case 'setMemory':
         this.#controller(command.controller).setMemory(command.regions)
         return 0

@@ -8,7 +8,7 @@ import type { Medium } from '../../iothreads/messages.js'
 import { SyncIo } from '../../iothreads/sync-io.js'
 import { UringEngine } from '../../iothreads/uring-engine.js'
 import { type DriverParts, WorkerController } from '../../iothreads/worker-controller.js'
-import { Task } from '../../scsi/index.js'
+import { ATTENTION, raiseAttention, SENSE, Task, takeAttention } from '../../scsi/index.js'
 import { perform, Recorder } from '../support/iothreads/engine-suite.js'
 import { mappedRegions, QueueRig } from '../support/iothreads/queue-rig.js'
 import { SegmentRig } from '../support/iothreads/request-with.js'
@@ -135,4 +135,38 @@ t.test('memory changes only while no queue is started', async (t) => {
   controller.queues.clear()
   controller.close(parts)
   t.equal(controller.memory.translate(0, 1), -1)
+})
+
+t.test('units come and go while no queue is started', async (t) => {
+  const parts = makeParts(t)
+  const { files } = parts.engine
+  const disk = unitSpec(file(100), { lun: 0 })
+  const slow = { ...unitSpec(delayed, { lun: 1 }), place: 1 }
+  const far = { ...unitSpec(file(101), { target: 3, lun: 300 }), place: 2 }
+  const controller = new WorkerController([disk, slow], parts)
+  const { units } = controller
+  files.length = 0
+  raiseAttention(new Int32Array(disk.attention), ATTENTION.BUS_RESET)
+  controller.setUnits([disk, far], parts)
+  t.strictSame(files.splice(0), ['+100', '+101', '-100'], 'a file that stays is known all the time')
+  t.equal(controller.delayLines.length, 0)
+  t.equal(controller.units.find(0, 1), null)
+  t.equal(controller.units.find(3, 300)?.index, 2, 'statistics name it as they did')
+  t.equal(controller.units.targetOf(3, 0)?.luns().length, 1)
+  t.equal(takeAttention(controller.units.find(0, 0)!.nexus.attention), SENSE.SCSI_BUS_RESET_OCCURRED)
+  t.notOk(controller.units.find(0, 0) === units.find(0, 0), 'nothing refers to what was before')
+
+  t.throws(() => controller.setUnits([far, far], parts), { message: /taken/ })
+  t.strictSame(files, [], 'a list that is refused leaves nothing behind')
+  t.equal(controller.units.find(0, 0)?.index, 0, 'nor takes anything away')
+
+  controller.queues.set(2, new QueueRig(t, { units: [] }).queue)
+  t.throws(() => controller.setUnits([slow], parts), { message: /started queues/ })
+  controller.queues.clear()
+  controller.setUnits([], parts)
+  t.equal(controller.units.targetOf(0, 0), undefined)
+  t.strictSame(files.splice(0), ['-100', '-101'])
+  controller.setUnits([slow], parts)
+  t.equal(controller.delayLines.length, 1)
+  t.equal(controller.units.find(0, 1)?.index, 1)
 })
