@@ -1,5 +1,5 @@
-import { clockMonotonicNs } from 'memfd-mmap'
-import type { Request } from './request.js'
+import { clockMonotonicNs, ERRNO } from 'memfd-mmap'
+import { CANCEL, type Request } from './request.js'
 
 /** Holds requests back for a fixed time each, so first in, first out. Grows to the most that were ever held. */
 export class DelayLine {
@@ -42,6 +42,29 @@ export class DelayLine {
       this.#count--
       this.#ended(request, this.#results[at]!)
     }
+  }
+
+  /** Ends what was cancelled, with -ECANCELED, before its time: here nothing is under way that cannot be taken back. */
+  endCancelled(): void {
+    const requests = this.#requests
+    const mask = requests.length - 1
+    const cancelled: Request[] = []
+    let kept = 0
+    for (let i = 0; i < this.#count; i++) {
+      const from = (this.#first + i) & mask
+      const request = requests[from]!
+      if (request.cancel !== CANCEL.NONE) {
+        cancelled.push(request)
+        continue
+      }
+      const to = (this.#first + kept++) & mask
+      requests[to] = request
+      this.#results[to] = this.#results[from]!
+      this.#deadlines[to] = this.#deadlines[from]!
+    }
+    for (let i = kept; i < this.#count; i++) requests[(this.#first + i) & mask] = null
+    this.#count = kept
+    for (const request of cancelled) this.#ended(request, -ERRNO.ECANCELED)
   }
 
   #grow(): void {

@@ -50,6 +50,14 @@ export interface QueueSpec extends HostRing {
   readonly statistics: SharedArrayBuffer
 }
 
+/** Which of a controller's requests a task management function is for. */
+export interface TaskFilter {
+  readonly target: number
+  readonly lun: number
+  /** Two signed halves, low first; null: whatever it is. */
+  readonly tag: readonly [number, number] | null
+}
+
 export type Command =
   /** Makes a controller's units known; before any of its queues. */
   | { readonly type: 'attachController'; readonly controller: string; readonly units: readonly UnitSpec[] }
@@ -64,23 +72,10 @@ export type Command =
   | { readonly type: 'stopQueue'; readonly controller: string; readonly index: number }
   | { readonly type: 'setCall'; readonly controller: string; readonly index: number; readonly callFd: number }
   | { readonly type: 'setErr'; readonly controller: string; readonly index: number; readonly errFd: number }
-  /** Ends requests early, by unit and perhaps tag (two signed halves); answers how many, after they are answered. */
-  | {
-      readonly type: 'cancel'
-      readonly controller: string
-      readonly target: number
-      readonly lun: number
-      readonly tag: readonly [number, number] | null
-      readonly reason: number
-    }
+  /** Ends requests early; answers how many, after they are answered. */
+  | ({ readonly type: 'cancel'; readonly controller: string; readonly reason: number } & TaskFilter)
   /** Answers how many requests match, without touching them. */
-  | {
-      readonly type: 'query'
-      readonly controller: string
-      readonly target: number
-      readonly lun: number
-      readonly tag: readonly [number, number] | null
-    }
+  | ({ readonly type: 'query'; readonly controller: string } & TaskFilter)
   /** Ends the thread. It has no queues. */
   | { readonly type: 'stop' }
 

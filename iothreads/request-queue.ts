@@ -1,4 +1,4 @@
-import { signalEventfd } from 'memfd-mmap'
+import { ERRNO, signalEventfd } from 'memfd-mmap'
 import { CHAIN_FAULTS, CMD_RESPONSE, type GuestMemory, RESPONSE, type SplitVirtqueue } from 'vhost-user-protocol-ts'
 import { ACTION, complete, FLAG, MAX_PARAMETER_BYTES, parameterListLength } from '../scsi/index.js'
 import { PENDING } from './block-io.js'
@@ -13,12 +13,13 @@ import {
   zeroRange,
 } from './composite.js'
 import { BIDIRECTIONAL_FAULT, LUN_FAULT, RING_INDEX_FAULT } from './faults.js'
-import { CANCEL, type Request } from './request.js'
+import type { TaskFilter } from './messages.js'
+import { CANCEL, type CancelWaiter, type Request } from './request.js'
 import { TARGET_NONE } from './request-header.js'
 import { READ, READ_FAULTS, type RequestReader } from './request-reader.js'
 import type { RequestTable } from './request-table.js'
 import type { ResponseWriter } from './response-writer.js'
-import { operationOf, QUEUE_FIELD, type QueueStatistics } from './statistics.js'
+import { OPERATION, operationOf, QUEUE_FIELD, type QueueStatistics } from './statistics.js'
 import type { UnitBinding } from './unit-binding.js'
 import type { UnitMap } from './unit-map.js'
 
@@ -42,6 +43,14 @@ export interface RequestQueueParts {
 }
 
 const { SIZE: RESPONSE_SIZE } = CMD_RESPONSE
+
+/** A task management function that is for the next `left` chains as well: they were in the ring when it came. */
+interface Sweep {
+  readonly filter: TaskFilter
+  readonly reason: number
+  readonly waiter: CancelWaiter
+  left: number
+}
 
 /**
  * One request virtqueue: fetches requests, has SCSI decode them, has the driver move the data, and answers. Owned by
@@ -67,6 +76,7 @@ export class RequestQueue {
   readonly #parameters = new Uint8Array(MAX_PARAMETER_BYTES)
   readonly #fault: (code: string, fatal: boolean) => void
   readonly #mediumFault: (unit: number, errno: number) => void
+  #sweeps: Sweep[] | null = null
 
   constructor(parts: RequestQueueParts) {
     this.slot = parts.slot
@@ -106,10 +116,13 @@ export class RequestQueue {
       if (request === null) break
       fetched++
       const outcome = this.#reader.read(virtqueue.fetch(), request)
-      if (outcome === READ.OK) this.#start(request)
-      else this.#reject(request, outcome)
+      if (outcome !== READ.OK) this.#reject(request, outcome)
+      else if (this.#sweeps === null || !this.#swept(request, fetched)) this.#start(request)
     }
-    if (fetched > 0) this.statistics.add(QUEUE_FIELD.BATCHES)
+    if (fetched > 0) {
+      this.statistics.add(QUEUE_FIELD.BATCHES)
+      this.#passed(fetched)
+    }
     return fetched
   }
 
@@ -134,9 +147,15 @@ export class RequestQueue {
     signalEventfd(this.callFd)
   }
 
+  /** Nothing is fetched from now on. */
+  stopFetching(): void {
+    this.fetching = false
+    this.#passed(Number.POSITIVE_INFINITY)
+  }
+
   #break(code: string): void {
     this.broken = true
-    this.fetching = false
+    this.stopFetching()
     this.statistics.addFault(code)
     if (this.errFd >= 0) signalEventfd(this.errFd)
     this.#fault(code, true)
@@ -279,8 +298,12 @@ export class RequestQueue {
 
   /** The I/O that the request waited for has ended. */
   completed(request: Request, result: number): void {
-    if (request.cancel !== CANCEL.NONE) this.#cancelled(request)
-    else this.#proceed(request, request.steps === null ? result : this.#step(request, result))
+    if (request.cancel !== CANCEL.NONE) {
+      // A flush that was taken back has not failed; one that has is remembered, whoever hears of it.
+      const failed = result < 0 && result !== -ERRNO.ECANCELED && result !== -ERRNO.EINTR
+      if (failed && request.task.action === ACTION.FLUSH) this.#flushFailed(request, result)
+      this.#cancelled(request)
+    } else this.#proceed(request, request.steps === null ? result : this.#step(request, result))
   }
 
   /**
@@ -368,13 +391,52 @@ export class RequestQueue {
   }
 
   /** The requests in flight for a unit, with `tag` (two signed halves) or any. */
-  matching(target: number, lun: number, tag: readonly [number, number] | null): Request[] {
-    return this.table.requests.filter(
-      (request) =>
-        request.active &&
-        request.target === target &&
-        request.lun === lun &&
-        (tag === null || (request.tagLow === tag[0] && request.tagHigh === tag[1])),
-    )
+  matching(target: number, lun: number, tag: TaskFilter['tag']): Request[] {
+    return this.table.requests.filter((request) => request.active && matches(request, target, lun, tag))
   }
+
+  /**
+   * Answers what is in the ring and matches without starting it, as it is fetched: now, or when requests become free.
+   * `waiter` counts them, and waits for the ring's part to be fetched.
+   */
+  sweep(filter: TaskFilter, reason: number, waiter: CancelWaiter): void {
+    const left = this.fetching ? this.virtqueue.available() : 0
+    if (left <= 0) return
+    waiter.remaining++
+    this.#sweeps ??= []
+    this.#sweeps.push({ filter, reason, waiter, left })
+    this.drain()
+  }
+
+  /** Whether the request, which is the chain number `position` of this pass, has been answered by a sweep. */
+  #swept(request: Request, position: number): boolean {
+    const { target, lun } = request
+    for (const { filter, reason, waiter, left } of this.#sweeps!) {
+      if (position > left || !matches(request, filter.target, filter.lun, filter.tag)) continue
+      waiter.count++
+      request.cancel = reason
+      request.unit = this.units.find(target, lun)
+      request.operation = OPERATION.OTHER
+      this.#cancelled(request)
+      return true
+    }
+    return false
+  }
+
+  /** Ends the sweeps whose chains have all been fetched. */
+  #passed(fetched: number): void {
+    if (this.#sweeps === null) return
+    const left = this.#sweeps.filter((sweep) => {
+      sweep.left -= fetched
+      if (sweep.left > 0) return true
+      sweep.waiter.remaining--
+      return false
+    })
+    this.#sweeps = left.length > 0 ? left : null
+  }
+}
+
+function matches(request: Request, target: number, lun: number, tag: TaskFilter['tag']): boolean {
+  if (request.target !== target || request.lun !== lun) return false
+  return tag === null || (request.tagLow === tag[0] && request.tagHigh === tag[1])
 }

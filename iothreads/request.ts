@@ -5,8 +5,11 @@ import type { UnitBinding } from './unit-binding.js'
 /** Why a request was taken away from its initiator before it ended (virtio 1.3 5.6.6.2). */
 export const CANCEL = { NONE: 0, ABORTED: 1, RESET: 2 } as const
 
-/** Counts the cancelled requests that are still to be answered. */
+/** Whoever cancels requests, and waits until they are answered. */
 export interface CancelWaiter {
+  /** How many there were. */
+  count: number
+  /** How many are still to be answered, and how many rings are still to be searched. */
   remaining: number
 }
 

@@ -16,13 +16,14 @@ import { BouncePool } from './bounce-pool.js'
 import type { DelayLine } from './delay-line.js'
 import { IoLoop, type LoopClient } from './io-loop.js'
 import type { Command, CommandMessage, QueueSpec, Report, WorkerOptions } from './messages.js'
-import { CANCEL, type CancelWaiter, type Request } from './request.js'
+import type { Request } from './request.js'
 import { RequestQueue } from './request-queue.js'
 import { RequestReader } from './request-reader.js'
 import { RequestTable } from './request-table.js'
 import { ResponseWriter } from './response-writer.js'
 import { QueueStatistics } from './statistics.js'
 import { SyncIo } from './sync-io.js'
+import { TaskFunctions } from './task-functions.js'
 import { type DriverParts, WorkerController } from './worker-controller.js'
 
 /** At most one report of a guest's faults per queue in this time, ns. */
@@ -35,11 +36,6 @@ interface Stopping {
   readonly queue: RequestQueue
 }
 
-interface Cancelling extends CancelWaiter {
-  readonly id: number
-  readonly count: number
-}
-
 class IoThreadWorker implements LoopClient {
   readonly #port: MessagePort
   readonly #controllers = new Map<string, WorkerController>()
@@ -47,13 +43,14 @@ class IoThreadWorker implements LoopClient {
   readonly #inlineIo = new SyncIo()
   readonly #pool = new BouncePool()
   readonly #loop: IoLoop
+  readonly #functions: TaskFunctions
   #stopping: Stopping[] = []
-  #cancelling: Cancelling[] = []
   #delayLines: DelayLine[] = []
 
   constructor(port: MessagePort, options: WorkerOptions) {
     this.#port = port
     this.#loop = new IoLoop(options, this)
+    this.#functions = new TaskFunctions(this.#loop.engine, (id, value) => this.#report({ type: 'reply', id, value }))
   }
 
   run(): void {
@@ -116,10 +113,11 @@ class IoThreadWorker implements LoopClient {
         this.#queue(command.controller, command.index).errFd = command.errFd
         return 0
       case 'cancel':
-        this.#cancel(id, this.#matching(command.controller, command), command.reason)
+        this.#functions.cancel(id, this.#controller(command.controller), command, command.reason)
         return undefined
       case 'query':
-        return this.#matching(command.controller, command).length
+        this.#functions.query(id, this.#controller(command.controller), command)
+        return undefined
       case 'stop':
         this.#loop.stopped = true
         return 0
@@ -200,42 +198,16 @@ class IoThreadWorker implements LoopClient {
     const controller = this.#controller(controllerId)
     const queue = this.#queue(controllerId, index)
     if (this.#stopping.some((each) => each.queue === queue)) throw new Error(`queue ${index} is being stopped`)
-    queue.fetching = false
+    queue.stopFetching()
     this.#loop.release(queue, this.#kicks.get(queue)!)
     this.#stopping.push({ id, controller, index, queue })
-  }
-
-  #matching(
-    controller: string,
-    filter: { target: number; lun: number; tag: readonly [number, number] | null },
-  ): { queue: RequestQueue; request: Request }[] {
-    return [...this.#controller(controller).queues.values()].flatMap((queue) =>
-      queue.matching(filter.target, filter.lun, filter.tag).map((request) => ({ queue, request })),
-    )
-  }
-
-  #cancel(id: number, found: { queue: RequestQueue; request: Request }[], reason: number): void {
-    const waiter: Cancelling = { id, count: found.length, remaining: found.length }
-    for (const { request } of found) {
-      if (request.cancel === CANCEL.NONE) {
-        request.cancel = reason
-        this.#loop.engine.cancel(request.id)
-      }
-      request.waiters ??= []
-      request.waiters.push(waiter)
-    }
-    this.#cancelling.push(waiter)
   }
 
   /** A driver that held a request back has ended it. */
   readonly #ended = (request: Request, result: number): void => this.#loop.completed(request.id, result)
 
   settle(): void {
-    if (this.#cancelling.length > 0) {
-      const done = this.#cancelling.filter((waiter) => waiter.remaining === 0)
-      this.#cancelling = this.#cancelling.filter((waiter) => waiter.remaining > 0)
-      for (const { id, count } of done) this.#report({ type: 'reply', id, value: count })
-    }
+    this.#functions.settle()
     if (this.#stopping.length > 0) {
       const done = this.#stopping.filter(({ queue }) => this.#loop.released(queue))
       this.#stopping = this.#stopping.filter((each) => !done.includes(each))

@@ -1,7 +1,7 @@
-import { clockMonotonicNs } from 'memfd-mmap'
+import { clockMonotonicNs, ERRNO } from 'memfd-mmap'
 import t from 'tap'
 import { DelayLine } from '../../iothreads/delay-line.js'
-import type { Request } from '../../iothreads/request.js'
+import { CANCEL, type Request } from '../../iothreads/request.js'
 import { RequestTable } from '../../iothreads/request-table.js'
 
 const table = new RequestTable(0, 1024)
@@ -87,4 +87,43 @@ t.test('what is added while others end waits for its own time', async (t) => {
   t.strictSame(ended, [0, 1, 2])
   line.poll(1e18)
   t.strictSame(ended.slice(3), [...new Array(50).fill(100), ...new Array(50).fill(101), ...new Array(50).fill(102)])
+})
+
+t.test('what was cancelled ends at once, all else in its time and order', async (t) => {
+  const { line, ended } = recording(1000)
+  const requests = table.requests
+  t.teardown(() => {
+    for (const request of requests) request.cancel = CANCEL.NONE
+  })
+  line.endCancelled()
+  // Moves its first place on, so that what is held lies around the end.
+  for (let i = 0; i < 40; i++) line.add(first, 0)
+  line.poll(1e18)
+  ended.length = 0
+  for (let i = 0; i < 60; i++) line.add(requests[i]!, i)
+  const due = line.deadline
+  line.endCancelled()
+  t.strictSame(ended, [])
+  const gone = [1, 2, 17, 30, 31, 59]
+  for (const i of gone) requests[i]!.cancel = i % 2 === 0 ? CANCEL.ABORTED : CANCEL.RESET
+  line.endCancelled()
+  t.strictSame(
+    ended.splice(0).map(([request, result]) => [request.slot, result]),
+    gone.map((i) => [i, -ERRNO.ECANCELED]),
+  )
+  t.equal(line.deadline, due)
+  requests[0]!.cancel = CANCEL.ABORTED
+  line.endCancelled()
+  t.same(ended.splice(0), [[first, -ERRNO.ECANCELED]])
+  t.ok(line.deadline >= due)
+  line.poll(1e18)
+  const left = Array.from({ length: 59 }, (_, i) => i + 1).filter((i) => !gone.includes(i))
+  t.strictSame(
+    ended.splice(0).map(([request, result]) => [request.slot, result]),
+    left.map((i) => [i, i]),
+  )
+  line.add(second, 1)
+  line.endCancelled()
+  t.same(ended.splice(0), [[second, -ERRNO.ECANCELED]], 'also the only one')
+  t.equal(line.deadline, Number.POSITIVE_INFINITY)
 })

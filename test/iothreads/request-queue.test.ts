@@ -635,8 +635,8 @@ t.test('cancelled requests are answered once, with the reason', async (t) => {
       t.ok(before.every(({ result }) => result!.response === RESPONSE.OK))
       const requests = rig.queue.matching(0, 0, null)
       t.equal(requests.length, heads.length - before.length)
-      const one: CancelWaiter = { remaining: requests.length }
-      const other: CancelWaiter = { remaining: 1 }
+      const one: CancelWaiter = { count: requests.length, remaining: requests.length }
+      const other: CancelWaiter = { count: 1, remaining: 1 }
       for (const request of requests) {
         request.cancel = reason
         request.waiters = request === requests[0] ? [one, other] : [one]
@@ -661,6 +661,136 @@ t.test('cancelled requests are answered once, with the reason', async (t) => {
   }
   driver.pending = false
   t.match(rig.run({ cdb: read10(0, 1), dataIn: 512 }), { response: 0, status: 0 }, 'the request is as new')
+})
+
+t.test('a flush that fails after it was cancelled is remembered', async (t) => {
+  const { rig, driver } = rigWith(t)
+  driver.pending = true
+  const flush = (result: number): number => {
+    rig.submit({ cdb: synchronizeCache10() })
+    rig.turn()
+    for (const request of rig.queue.matching(0, 0, null)) request.cancel = CANCEL.ABORTED
+    rig.queue.completed(driver.finish().request, result)
+    rig.queue.publish()
+    return rig.answers()[0]!.result!.response
+  }
+  for (const result of [0, -ERRNO.ECANCELED, -ERRNO.EINTR]) t.equal(flush(result), RESPONSE.ABORTED)
+  t.strictSame(rig.mediumFaults, [], 'one that was taken back has not failed')
+  t.equal(flush(-ERRNO.EIO), RESPONSE.ABORTED)
+  t.strictSame(rig.mediumFaults, [{ unit: 0, errno: ERRNO.EIO }])
+  driver.pending = false
+  t.equal(rig.run({ cdb: synchronizeCache10() }).status, STATUS.CHECK_CONDITION)
+})
+
+t.test('what is in the ring when a function comes is answered without being started', async (t) => {
+  const { rig, driver } = rigWith(t, { size: 64 })
+  driver.pending = true
+  const read = (tag: number, lun = 0): number => rig.submit({ cdb: read10(0, 1), dataIn: 512, tag, lun })
+  const heads = [read(1), read(2), read(3), read(2), read(2, 5)]
+  rig.ring.publish()
+  const one: CancelWaiter = { count: 0, remaining: 0 }
+  rig.queue.sweep({ target: 0, lun: 0, tag: [2, 0] }, CANCEL.ABORTED, one)
+  t.same(one, { count: 2, remaining: 0 })
+  t.strictSame(
+    driver.calls.map(({ request }) => request.tagLow),
+    [1, 3],
+    'the others are',
+  )
+  rig.queue.publish()
+  t.strictSame(
+    rig.answers().map(({ head, result }) => [head, result!.response]),
+    [
+      [heads[1], RESPONSE.ABORTED],
+      [heads[3], RESPONSE.ABORTED],
+      [heads[4], RESPONSE.OK],
+    ],
+  )
+  rig.queue.sweep({ target: 0, lun: 0, tag: null }, CANCEL.RESET, one)
+  t.same(one, { count: 2, remaining: 0 }, 'an empty ring is not waited for')
+  const later = read(2)
+  rig.turn()
+  t.equal(driver.calls.at(-1)!.request.head, later, 'what comes afterwards is started')
+})
+
+t.test('a ring that holds more than can be fetched at once is searched to where it ended', async (t) => {
+  const { rig, driver } = rigWith(t, { size: 4096, regions: [{ guestAddress: 0x1_0000, size: 64 * 2 ** 20 }] })
+  driver.pending = true
+  const submit = (count: number, tag: number, lun = 0): number[] => {
+    const heads = Array.from({ length: count }, () =>
+      rig.submit({ cdb: read10(0, 1), dataIn: 512, tag, lun }, undefined, 'indirect'),
+    )
+    rig.ring.publish()
+    return heads
+  }
+  submit(1100, 1)
+  while (rig.queue.drain() > 0);
+  t.equal(driver.calls.length, 1024, 'as many as are worked on at once')
+  submit(50, 2)
+  const search = (reason: number, tag: number | null): CancelWaiter => {
+    const waiter: CancelWaiter = { count: 0, remaining: 0 }
+    rig.queue.sweep({ target: 0, lun: 0, tag: tag === null ? null : [tag, 0] }, reason, waiter)
+    return waiter
+  }
+  // 76 and 50 are in the ring, then 30 and 20 more.
+  const waiters = [search(CANCEL.ABORTED, 2), search(CANCEL.RESET, 3)]
+  submit(30, 3)
+  waiters.push(search(CANCEL.RESET, null))
+  submit(20, 4)
+  const end = (): void => {
+    const { request, result } = driver.finish()
+    rig.queue.completed(request, result)
+    rig.queue.drain()
+  }
+  t.strictSame(
+    waiters.map(({ remaining }) => remaining),
+    [1, 1, 1],
+  )
+  end()
+  // The first free request is used over and over by what is not started.
+  t.strictSame(waiters, [
+    { count: 50, remaining: 0 },
+    { count: 0, remaining: 0 },
+    { count: 76 + 30, remaining: 0 },
+  ])
+  while (driver.waiting > 0) end()
+  t.strictSame(
+    driver.calls.slice(1024).map(({ request }) => request.tagLow),
+    new Array(20).fill(4),
+    'only what came later is started',
+  )
+  rig.queue.publish()
+  const count = (response: number): number =>
+    answers.filter(({ result }) => result!.response === response && result!.status === 0).length
+  const answers = rig.answers()
+  t.equal(count(RESPONSE.ABORTED), 50)
+  t.equal(count(RESPONSE.RESET), 106)
+  t.equal(count(RESPONSE.OK), 1024 + 20)
+})
+
+t.test('a ring that is stopped or breaks is not searched on', async (t) => {
+  for (const breaks of [false, true]) {
+    const { rig, driver } = rigWith(t, { size: 2048, regions: [{ guestAddress: 0x1_0000, size: 64 * 2 ** 20 }] })
+    driver.pending = true
+    for (let tag = 0; tag < 1100; tag++) rig.submit({ cdb: read10(0, 1), dataIn: 512, tag }, undefined, 'indirect')
+    rig.turn()
+    const waiter: CancelWaiter = { count: 0, remaining: 0 }
+    rig.queue.sweep({ target: 0, lun: 0, tag: null }, CANCEL.RESET, waiter)
+    t.equal(waiter.remaining, 1)
+    if (breaks) {
+      rig.ring.publishRaw(60_000)
+      rig.queue.drain()
+      t.equal(rig.queue.broken, true)
+    } else {
+      rig.queue.stopFetching()
+    }
+    t.same(waiter, { count: 0, remaining: 0 })
+    rig.queue.sweep({ target: 0, lun: 0, tag: null }, CANCEL.RESET, waiter)
+    t.same(waiter, { count: 0, remaining: 0 })
+    while (driver.waiting > 0) {
+      const { request, result } = driver.finish()
+      rig.queue.completed(request, result)
+    }
+  }
 })
 
 t.test('a request that finds no bounce buffer is to be sent again', async (t) => {

@@ -177,13 +177,13 @@ for (const engine of ['io_uring', 'epoll'] as const) {
     t.equal(await rig.tellAll({ ...match, type: 'query', lun: 0, tag: [110, 1] }), 0)
     t.equal(await rig.tellAll({ ...match, type: 'query', lun: 2 }), 0)
     t.equal(await rig.tellAll({ ...match, type: 'cancel', lun: 2, reason: CANCEL.ABORTED }), 0)
-    // Several cancel the same ones: all hear of them, the first one's reason counts.
+    // What a null disk holds back ends at once: the first one finds them, and its reason counts.
     const cancelled = await Promise.all([
       rig.tellAll({ ...match, type: 'cancel', lun: 0, tag: [110, 0], reason: CANCEL.ABORTED }),
       rig.tellAll({ ...match, type: 'cancel', lun: 0, reason: CANCEL.RESET }),
       rig.tellAll({ ...match, type: 'cancel', lun: 0, reason: CANCEL.ABORTED }),
     ])
-    t.strictSame(cancelled, [2, 50, 50])
+    t.strictSame(cancelled, [2, 48, 0])
     const used = rig.queues.map(({ driver }) => driver.deviceUsedIndex)
     t.ok(used[0]! >= 25 && used[1]! >= 25, 'they are answered before the command is')
     t.equal(await rig.tellAll({ ...match, type: 'query', lun: 0 }), 0)
