@@ -2,10 +2,11 @@
  * What the daemon tells Prometheus. The counters of the request queues are read from shared memory when a scrape comes, so
  * that they cost the IOThreads nothing.
  */
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { Counter, Gauge, Registry } from 'prom-client'
 import { FAULT_CODES } from '../iothreads/faults.js'
 import { FIELD, OPERATION, OPERATION_NAMES, QUEUE_FIELD, type QueueStatistics } from '../iothreads/statistics.js'
 import type { Heartbeat } from './heartbeats.js'
+import { registerProcessMetrics } from './process-metrics.js'
 
 /** A request queue that has counters. */
 export interface QueueSource {
@@ -57,7 +58,7 @@ export class Metrics {
 
   constructor(source: StatisticsSource, version: string) {
     const registers = [this.#registry]
-    collectDefaultMetrics({ register: this.#registry })
+    registerProcessMetrics(this.#registry)
     new Gauge({
       name: 'vhost_user_scsi_build_info',
       help: 'Versions of the daemon and of Node; always 1',
