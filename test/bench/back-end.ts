@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { Child } from '../support/child.js'
 import type { Teardown } from '../support/teardown.js'
 import { GC_TRACE_ARG, GcTrace } from './gc-trace.js'
-import type { Case, Poll } from './row.js'
+import type { Case, Lun, Poll } from './row.js'
 
 const MAIN = fileURLToPath(new URL('../../daemon/main.js', import.meta.url))
 const START = 20_000
@@ -16,6 +16,14 @@ const POLL_MAX_NS: Readonly<Record<Poll, string>> = {
   off: ',poll-max-ns=0',
 }
 
+const lunOption = (lun: Lun, image: string, bytes: number): string =>
+  ({
+    null: `driver=null,size=${bytes}`,
+    'null-delay80': `driver=null,size=${bytes},delay-us=80`,
+    memory: `driver=memory,size=${bytes}`,
+    file: `path=${image}`,
+  })[lun]
+
 /** The real daemon with one LUN, as a process of its own on `cpus`. */
 export class BackEnd {
   readonly socketPath: string
@@ -25,17 +33,16 @@ export class BackEnd {
   constructor(
     t: Teardown,
     c: Case,
-    o: { dir: string; image: string; bytes: number; cpus: string | undefined; nodeArgs?: readonly string[] },
+    o: { dir: string; image: string; bytes: number; cpus: readonly number[] | null; nodeArgs?: readonly string[] },
   ) {
     this.socketPath = join(o.dir, 'bench.sock')
-    const lun = c.lun === 'file' ? `path=${o.image}` : `driver=${c.lun},size=${o.bytes}`
-    const args = [MAIN, `--socket-path=${this.socketPath}`, `--lun=${lun}`]
+    const args = [MAIN, `--socket-path=${this.socketPath}`, `--lun=${lunOption(c.lun, o.image, o.bytes)}`]
     for (let i = 0; i < c.iothreads; i++) args.push(`--iothread=id=io${i}${POLL_MAX_NS[c.poll]}`)
     const node = [process.execPath, GC_TRACE_ARG, ...(o.nodeArgs ?? []), ...args]
     this.child =
-      o.cpus === undefined
+      o.cpus === null
         ? new Child(t, 'vhost-user-scsid', node[0]!, node.slice(1))
-        : new Child(t, 'vhost-user-scsid', 'taskset', ['--cpu-list', o.cpus, ...node])
+        : new Child(t, 'vhost-user-scsid', 'taskset', ['--cpu-list', o.cpus.join(), ...node])
     this.collections = new GcTrace(this.child.process.stdout!)
   }
 

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { clockMonotonicNs, setAffinity } from 'memfd-mmap'
 import { Initiator } from '../support/vhost/initiator.js'
 import { bareLoop } from './bare-loop.js'
@@ -6,6 +6,7 @@ import { Histogram } from './histogram.js'
 import { Load } from './load.js'
 import { drainLoads, run, startLoads } from './measure.js'
 import type { Case } from './row.js'
+import { type ThreadTime, threadTimes, threadUse } from './thread-times.js'
 
 /** What the parent asks for, as JSON in the first argument. */
 export interface DriverJob {
@@ -17,36 +18,37 @@ export interface DriverJob {
   readonly driverCpu: number | null
   readonly deviceCpu: number | null
   readonly warmUp: number
+  /** Of a run; without runs, of doing nothing after the warm-up. */
   readonly seconds: number
   readonly runs: number
 }
 
-/** The answer, as JSON on stdout. `cpu`: seconds of the back end's CPU time per second, one for each run. */
+/** The answer, as JSON on stdout. */
 export interface DriverReport {
   readonly iops: number[]
   readonly kicksPerRequest: number
+  /** Seconds of CPU time per second, one for each run: of the back end's process, and of its IOThreads. */
   readonly cpu: number[]
+  readonly iothreadCpu: number[]
   readonly latencies: number[]
   /** When the measured runs began and ended: Date.now(). */
   readonly from: number
   readonly to: number
+  /** The back end's threads before and after the front end did nothing. */
+  readonly idle?: { seconds: number; before: [number, ThreadTime][]; after: [number, ThreadTime][] }
 }
 
-const CLOCK_TICKS = 100
+const isIothread = (name: string): boolean => /^io\d+$/.test(name)
 
-/** User and system time of a process in seconds (proc(5), fields 14 and 15 of stat; USER_HZ is 100). */
-function cpuSeconds(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS
-}
+/** After the load, until what it left to be done later is done. */
+const SETTLE_MS = 2000
 
 /** Descriptors that one request takes: three, or one with an indirect table. */
 function ringSize(depth: number, indirect: boolean): number {
   return Math.max(128, 2 ** Math.ceil(Math.log2(depth * (indirect ? 1 : 3))))
 }
 
-async function vhost(job: DriverJob, socketPath: string): Promise<DriverReport> {
+async function vhost(job: DriverJob, socketPath: string, pid: number): Promise<DriverReport> {
   const c = job.case
   const depth = c.qd / c.queues
   const initiator = await Initiator.connect(socketPath, {
@@ -72,6 +74,8 @@ async function vhost(job: DriverJob, socketPath: string): Promise<DriverReport> 
         target: 0,
         lun: 0,
         seed: 12345 + i,
+        // A slow LUN gives few samples, and a look at the clock costs it nothing.
+        probeEvery: c.lun === 'null-delay80' ? 17 : 251,
       } as const
       loads.push(new Load(queue.detach(), initiator.memory, options, latencies, clockMonotonicNs))
       kicks.push(queue.kickFd)
@@ -80,25 +84,36 @@ async function vhost(job: DriverJob, socketPath: string): Promise<DriverReport> 
     startLoads(loads, kicks)
     run(loads, kicks, job.warmUp)
     latencies.buckets.fill(0)
-    const iops: number[] = []
-    const cpu: number[] = []
+    const report = { iops: [] as number[], cpu: [] as number[], iothreadCpu: [] as number[] }
     let requests = 0
     let sent = 0
     const from = Date.now()
     for (let i = 0; i < job.runs; i++) {
-      const before = job.pid === null ? 0 : cpuSeconds(job.pid)
+      const before = threadTimes(pid)
       const result = run(loads, kicks, job.seconds)
-      if (job.pid !== null) cpu.push((cpuSeconds(job.pid) - before) / result.seconds)
-      iops.push(result.requests / result.seconds)
+      const after = threadTimes(pid)
+      report.cpu.push(threadUse(before, after, result.seconds).cpu)
+      report.iothreadCpu.push(threadUse(before, after, result.seconds, isIothread).cpu)
+      report.iops.push(result.requests / result.seconds)
       requests += result.requests
       sent += result.kicks
     }
     const to = Date.now()
     drainLoads(loads)
-    return { iops, cpu, from, to, kicksPerRequest: sent / requests, latencies: [...latencies.buckets] }
+    const all = { ...report, from, to, kicksPerRequest: sent / requests, latencies: [...latencies.buckets] }
+    return job.runs > 0 ? all : { ...all, idle: await idle(pid, job.seconds) }
   } finally {
     await initiator.close()
   }
+}
+
+async function idle(pid: number, seconds: number): Promise<NonNullable<DriverReport['idle']>> {
+  await sleep(SETTLE_MS)
+  const start = clockMonotonicNs()
+  const before = threadTimes(pid)
+  await sleep(seconds * 1000)
+  const after = threadTimes(pid)
+  return { seconds: (clockMonotonicNs() - start) / 1e9, before: [...before], after: [...after] }
 }
 
 async function bare(job: DriverJob): Promise<DriverReport> {
@@ -115,6 +130,7 @@ async function bare(job: DriverJob): Promise<DriverReport> {
   return {
     iops: runs.map((r) => r.requests / r.seconds),
     cpu: [],
+    iothreadCpu: [],
     from: 0,
     to: 0,
     kicksPerRequest: 0,
@@ -123,5 +139,5 @@ async function bare(job: DriverJob): Promise<DriverReport> {
 }
 
 const job = JSON.parse(process.argv[2]!) as DriverJob
-const report = job.socketPath === null ? await bare(job) : await vhost(job, job.socketPath)
+const report = job.socketPath === null || job.pid === null ? await bare(job) : await vhost(job, job.socketPath, job.pid)
 process.stdout.write(`${JSON.stringify(report)}\n`)

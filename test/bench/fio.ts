@@ -65,7 +65,7 @@ export async function fioReference(
         '--overwrite=1',
         '--time_based=1',
         '--ramp_time=0.5',
-        `--runtime=${o.seconds}`,
+        `--runtime=${o.seconds * 1000}ms`,
         ...(o.cpus.length > 0 ? [`--cpus_allowed=${o.cpus.join()}`] : []),
         `--numjobs=${c.iothreads}`,
         '--group_reporting=1',

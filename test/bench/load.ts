@@ -22,6 +22,8 @@ export interface LoadOptions {
   readonly target: number
   readonly lun: number
   readonly seed: number
+  /** One request in so many is timed. Default 251. */
+  readonly probeEvery?: number
 }
 
 const READ_10 = 0x28
@@ -29,7 +31,6 @@ const WRITE_10 = 0x2a
 /** A slot holds its request in the first cache line and its response behind it. */
 const RESPONSE_AT = 64
 const SLOT_BYTES = 256
-/** One request in so many is timed. */
 const PROBE_EVERY = 251
 
 /** Keeps `depth` requests in flight on one queue. Everything is laid out beforehand; `turn` allocates nothing. */
@@ -51,11 +52,12 @@ export class Load {
   readonly #blocks: number
   readonly #latencies: Histogram
   readonly #clock: () => number
+  readonly #probeEvery: number
   #seed: number
   #position = 0
   #probeHead = -1
   #probeStart = -0.5
-  #untilProbe = PROBE_EVERY
+  #untilProbe: number
 
   /** @param clock nanoseconds, without allocating */
   constructor(driver: SplitDriver, memory: DriverMemory, o: LoadOptions, latencies: Histogram, clock: () => number) {
@@ -74,6 +76,8 @@ export class Load {
     this.#blocks = Math.floor(o.span / o.blockSize)
     this.#latencies = latencies
     this.#clock = clock
+    this.#probeEvery = o.probeEvery ?? PROBE_EVERY
+    this.#untilProbe = this.#probeEvery
     this.#seed = o.seed | 1
     this.#probeStart = 0
     const writes = o.op === 'randwrite' || o.op === 'write'
@@ -124,7 +128,7 @@ export class Load {
     }
     this.#untilProbe -= count
     if (this.#untilProbe <= 0 && this.#probeHead < 0) {
-      this.#untilProbe = PROBE_EVERY
+      this.#untilProbe = this.#probeEvery
       this.#probeHead = head
       this.#probeStart = this.#clock()
     }

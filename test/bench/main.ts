@@ -1,142 +1,44 @@
-import { execFile } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
-import { availableParallelism, loadavg, release } from 'node:os'
+import { loadavg, release } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { parseArgs, promisify } from 'node:util'
-import { BackEnd } from './back-end.js'
-import type { DriverJob, DriverReport } from './driver-process.js'
-import { fioReference, fioVersion } from './fio.js'
-import { Histogram } from './histogram.js'
-import { benchDir, createImage, warm } from './image.js'
+import { parseArgs } from 'node:util'
+import { getAffinity } from 'memfd-mmap'
+import { tidily } from './drive.js'
+import { fioVersion } from './fio.js'
+import { type Idle, idleTable, measureIdle } from './idle.js'
+import { benchDir, createImage } from './image.js'
+import { measureCase } from './measure-case.js'
+import { pollingTable } from './polling.js'
 import { markdown, type Report } from './report.js'
-import { CASES, type Case, median, type Row, spread } from './row.js'
+import { isPolling, isScaling, ROW_SETS, type Row, type RowSet, selectCases } from './row.js'
+import { scalingConditions, scalingTable } from './scaling.js'
 
-const USAGE = `usage: npm run bench -- [--quick] [--json FILE] [--lun null,memory,file] [--node-arg ARG]...
-  --quick     3 short runs a row instead of 5
+const USAGE = `usage: npm run bench -- [--quick] [--json FILE] [--rows SET,...] [--lun LUN,...] [--node-arg ARG]...
+  --quick     fewer rows, 3 short runs of each instead of 5
   --json      write the report there too
-  --lun       only the rows of these LUNs
+  --rows      only these of: basic, scaling (1, 2 and 4 IOThreads), polling (off, adaptive, busy), idle
+  --lun       only the rows of these of: null, null-delay80, memory, file
   --node-arg  an argument for the daemon's node (a profiler's, say)`
 
 const IMAGE_BYTES = 256 * 2 ** 20
-const DRIVER = fileURLToPath(new URL('./driver-process.js', import.meta.url))
-const exec = promisify(execFile)
 
-/** What a run measures with, and where. */
-interface Plan {
-  readonly warmUp: number
-  readonly seconds: number
-  readonly runs: number
-  /** CPUs of the back end and the driver; undefined on a machine with one. */
-  readonly deviceCpu: number | undefined
-  readonly driverCpu: number | undefined
+class UsageError extends Error {
+  readonly code = 'ERR_PARSE_ARGS_VALUE'
 }
 
-async function drive(job: DriverJob): Promise<DriverReport> {
-  const { stdout } = await exec(process.execPath, [DRIVER, JSON.stringify(job)], { maxBuffer: 2 ** 24 })
-  return JSON.parse(stdout) as DriverReport
-}
+const SETS = [...(Object.keys(ROW_SETS) as RowSet[]), 'idle'] as const
 
-function job(c: Case, plan: Plan, backEnd: BackEnd | undefined): DriverJob {
-  return {
-    case: c,
-    socketPath: backEnd?.socketPath ?? null,
-    pid: backEnd?.child.pid ?? null,
-    span: IMAGE_BYTES,
-    driverCpu: plan.driverCpu ?? null,
-    deviceCpu: plan.deviceCpu ?? null,
-    warmUp: plan.warmUp,
-    seconds: plan.seconds,
-    runs: plan.runs,
-  }
-}
-
-/** As many CPUs as there are IOThreads, none of them the driver's, if the machine has them. */
-function backEndCpus(plan: Plan, iothreads: number): number[] | undefined {
-  if (plan.deviceCpu === undefined) return undefined
-  const cpus = Array.from({ length: availableParallelism() }, (_, cpu) => cpu)
-  return cpus.filter((cpu) => cpu !== plan.driverCpu).slice(0, iothreads)
-}
-
-/** Runs `body` with a place to leave its tidying up. */
-async function tidily<T>(body: (t: { teardown(handler: () => unknown): void }) => Promise<T>): Promise<T> {
-  const handlers: (() => unknown)[] = []
-  try {
-    return await body({ teardown: (handler) => handlers.push(handler) })
-  } finally {
-    for (const handler of handlers.reverse()) await handler()
-  }
-}
-
-/** Median time of one request through the bare loop at depth 1: what the two CPUs cost each other just now, ns. */
-async function ringRoundTrip(c: Case, plan: Plan): Promise<number> {
-  const report = await drive({
-    ...job({ ...c, qd: 1, indirect: false }, plan, undefined),
-    warmUp: 0.1,
-    seconds: 0.1,
-    runs: 3,
+function parseSets(text: string | undefined): readonly (typeof SETS)[number][] {
+  if (text === undefined) return SETS
+  return text.split(',').map((name) => {
+    const set = SETS.find((each) => each === name)
+    if (set === undefined) throw new UsageError(`--rows: no rows ${JSON.stringify(name)}, expected ${SETS.join()}`)
+    return set
   })
-  return 1e9 / median(report.iops)
 }
 
-async function measure(
-  c: Case,
-  plan: Plan,
-  dir: string,
-  image: string,
-  fio: boolean,
-  nodeArgs: string[],
-): Promise<Row> {
-  const cpus = backEndCpus(plan, c.iothreads)
-  // Half of the reference's runs before ours and half after: a virtual machine's CPUs may move meanwhile.
-  const half = { ...plan, runs: Math.ceil(plan.runs / 2) }
-  const bare = c.lun === 'null' ? (await drive(job(c, half, undefined))).iops : []
-  const before = await ringRoundTrip(c, plan)
-  const { report, heap } = await tidily(async (t) => {
-    if (c.lun === 'file') warm(image)
-    const backEnd = new BackEnd(t, c, { dir, image, bytes: IMAGE_BYTES, cpus: cpus?.join(), nodeArgs })
-    await backEnd.listening()
-    const report = await drive(job(c, plan, backEnd))
-    await backEnd.stop()
-    return { report, heap: backEnd.collections.rate(report.from, report.to) }
-  })
-  const after = await ringRoundTrip(c, plan)
-  const latencies = new Histogram(report.latencies)
-  const iops = median(report.iops)
-  const row: Row = {
-    ...c,
-    iops: Math.round(iops),
-    p50_us: latencies.quantile(0.5) / 1000,
-    p99_us: latencies.quantile(0.99) / 1000,
-    spread: spread(report.iops),
-    runs: plan.runs,
-    kicks_per_request: report.kicksPerRequest,
-    heap_bytes_per_request: heap.bytesPerSecond / iops,
-    collections: heap.collections,
-    ring_round_trip_ns: [Math.round(before), Math.round(after)],
-    cpu: report.cpu.length > 0 ? median(report.cpu) : null,
-    ref: null,
-    ref_iops: null,
-    ratio: null,
-  }
-  if (c.lun === 'file' && fio) {
-    const ref = await fioReference(c, image, { cpus: cpus ?? [], seconds: plan.seconds, runs: 3 })
-    const ratio = iops / ref.iops
-    return {
-      ...row,
-      ref: 'fio-io_uring',
-      ref_iops: Math.round(ref.iops),
-      ratio,
-      ref_setup: ref.setup,
-      ref_spread: ref.spread,
-    }
-  }
-  if (c.lun === 'null') {
-    bare.push(...(await drive(job(c, half, undefined))).iops)
-    const ref = median(bare)
-    return { ...row, ref: 'bare-loop', ref_iops: Math.round(ref), ratio: iops / ref, ref_spread: spread(bare) }
-  }
-  return row
+function print(title: string, ...paragraphs: string[]): void {
+  console.log([`\n## ${title}`, ...paragraphs].join('\n\n'))
 }
 
 async function main(): Promise<void> {
@@ -144,6 +46,7 @@ async function main(): Promise<void> {
     options: {
       quick: { type: 'boolean', default: false },
       json: { type: 'string' },
+      rows: { type: 'string' },
       lun: { type: 'string' },
       'node-arg': { type: 'string', multiple: true, default: [] },
       help: { type: 'boolean', default: false },
@@ -153,42 +56,63 @@ async function main(): Promise<void> {
     console.log(USAGE)
     return
   }
-  const luns = values.lun?.split(',')
-  const cases = CASES.filter((c) => luns === undefined || luns.includes(c.lun))
-  const pinned = availableParallelism() > 1
-  const plan: Plan = {
-    warmUp: values.quick ? 1 : 1.5,
-    seconds: values.quick ? 1 : 2,
-    runs: values.quick ? 3 : 5,
-    deviceCpu: pinned ? 0 : undefined,
-    driverCpu: pinned ? 1 : undefined,
-  }
+  const { quick } = values
+  const sets = parseSets(values.rows)
+  const rowSets = sets.filter((set) => set !== 'idle')
+  const cases = selectCases(rowSets, values.lun?.split(','), quick)
+  const cpus = getAffinity(0)
   const fio = await fioVersion()
   if (fio === undefined) console.error('fio with io_uring is not installed: no reference for the file rows')
   const load = loadavg()[0]!
   if (load > 0.5) console.error(`the machine is busy (load ${load.toFixed(1)}): the figures will be low and vary`)
   const rows: Row[] = []
+  let idle: Idle | null = null
   await tidily(async (t) => {
     const dir = benchDir(t)
     const image = join(dir, 'image')
     createImage(image, IMAGE_BYTES)
+    const plan = {
+      warmUp: quick ? 0.5 : 1.5,
+      seconds: quick ? 0.6 : 2,
+      runs: quick ? 3 : 5,
+      fioRuns: quick ? 1 : 3,
+      cpus,
+      dir,
+      image,
+      imageBytes: IMAGE_BYTES,
+      fio: fio !== undefined,
+      nodeArgs: values['node-arg'],
+    }
     for (const c of cases) {
-      const row = await measure(c, plan, dir, image, fio !== undefined, values['node-arg'])
+      const row = await measureCase(c, plan)
       rows.push(row)
       console.error(markdown([row]).split('\n')[2])
     }
+    if (sets.includes('idle')) idle = await measureIdle(plan, quick ? 5 : 20)
   })
   const report: Report = {
     node: process.version,
-    cpus: availableParallelism(),
+    cpus: cpus.length,
     kernel: release(),
     fio: fio ?? null,
     load,
-    pinned,
+    pinned: cpus.length > 1,
     rows,
+    idle,
   }
-  console.log(markdown(rows))
+  show(report)
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`)
+}
+
+function show({ rows, idle, cpus }: Report): void {
+  if (rows.length > 0) console.log(markdown(rows))
+  if (rows.some(isScaling)) print('IOThreads', scalingTable(rows), scalingConditions(rows, cpus))
+  if (rows.some(isPolling)) print('Polling', pollingTable(rows))
+  if (idle !== null) {
+    const { queues, iothreads, seconds } = idle
+    const what = `A connected front end that does nothing for ${seconds.toFixed(0)} s; ${queues} queues, ${iothreads} IOThreads, default polling.`
+    print('Idle', idleTable(idle), what)
+  }
 }
 
 try {

@@ -1,4 +1,6 @@
+import type { Idle } from './idle.js'
 import type { Row } from './row.js'
+import { type Column, markdownTable } from './table.js'
 
 /** The JSON of a run: what checks and plots read. */
 export interface Report {
@@ -11,9 +13,11 @@ export interface Report {
   /** Whether back end and driver had a CPU each. */
   readonly pinned: boolean
   readonly rows: readonly Row[]
+  /** null: not measured. */
+  readonly idle: Idle | null
 }
 
-const COLUMNS: readonly [string, (row: Row) => string][] = [
+const COLUMNS: readonly Column<Row>[] = [
   ['LUN', (r) => r.lun],
   ['op', (r) => r.op],
   ['bs', (r) => size(r.bs)],
@@ -36,12 +40,7 @@ const COLUMNS: readonly [string, (row: Row) => string][] = [
 
 /** The rows as a Markdown table. */
 export function markdown(rows: readonly Row[]): string {
-  const lines = [
-    COLUMNS.map(([title]) => title),
-    COLUMNS.map(() => '---'),
-    ...rows.map((row) => COLUMNS.map(([, cell]) => cell(row))),
-  ]
-  return lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n')
+  return markdownTable(COLUMNS, rows)
 }
 
 function size(bytes: number): string {
