@@ -2,10 +2,12 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { getAffinity } from 'memfd-mmap'
 import t, { type Test } from 'tap'
 import type { IothreadConfig } from '../../daemon/daemon-config.js'
+import { Heartbeats } from '../../daemon/heartbeats.js'
 import { IothreadPool } from '../../daemon/iothread-pool.js'
 import type { Log } from '../../daemon/log.js'
 import type { Medium } from '../../iothreads/messages.js'
-import { within } from '../support/deadline.js'
+import { eventually, within } from '../support/deadline.js'
+import { HeldThread } from '../support/held-thread.js'
 import { read10 } from '../support/iothreads/cdb.js'
 import { DEADLINE, IoRig } from '../support/iothreads/io-rig.js'
 import { holdings } from '../support/iothreads/own-process.js'
@@ -25,7 +27,7 @@ interface Bed {
 }
 
 /** A pool that ends with the test, and the lines that it logs. */
-function bed(t: Test): Bed {
+function bed(t: Test, intervalMs = 1000): Bed {
   const lines: string[] = []
   const write = (level: string) => (fields: object, message: string) => {
     lines.push(`${level} ${message} ${JSON.stringify(fields)}`)
@@ -35,7 +37,11 @@ function bed(t: Test): Bed {
   const failed = new Promise<Error>((resolve) => {
     fail = resolve
   })
-  const pool = new IothreadPool({ fault() {}, mediumFault() {}, failed: (error) => fail(error) }, log)
+  const pool = new IothreadPool(
+    { fault() {}, mediumFault() {}, failed: (error) => fail(error) },
+    log,
+    new Heartbeats(log, { intervalMs, silentAfterMs: 5 * intervalMs }),
+  )
   t.teardown(() => within(DEADLINE, 'end of the pool', pool.stop()))
   return { pool, lines, failed }
 }
@@ -52,7 +58,7 @@ t.test('the IOThreads of the configuration, in order', async (t) => {
   const configs = [settings('disk'), settings('bound', { cpus: [cpu!], pollMaxNs: 1000 })]
   await pool.start(configs)
   t.strictSame(
-    pool.list().map(({ tid: _tid, engine: _engine, ...rest }) => rest),
+    pool.list().map(({ tid: _tid, engine: _engine, heartbeat: _heartbeat, ...rest }) => rest),
     configs.map((config) => ({ id: config.id, config, origin: 'configuration' })),
   )
   for (const { id, tid, engine } of pool.list()) {
@@ -133,6 +139,34 @@ t.test('at the same time', async (t) => {
   t.strictSame(outcomes, ['io0', 'io1', 'io2', 'mine', 'EEXIST'])
   const removals = await Promise.allSettled([pool.remove('mine'), pool.remove('mine')])
   t.match(removals, [{ status: 'fulfilled' }, { status: 'rejected', reason: { code: 'ENODEV' } }])
+})
+
+t.test('all of them are watched, and no longer than they live', async (t) => {
+  const { pool } = bed(t, 100)
+  await pool.start([settings('io0')])
+  await pool.add(SETTINGS)
+  const beats = () => pool.list().every(({ heartbeat }) => heartbeat.answered > 2)
+  await eventually(DEADLINE, 'heartbeats', () => (beats() ? true : undefined))
+  const held = await HeldThread.hold(t, pool.get('io1')!.tid)
+  const silent = (ids: string) =>
+    eventually(DEADLINE, `silent: ${ids}`, () => (pool.silent().join() === ids ? true : undefined))
+  await silent('io1')
+  t.strictSame(
+    pool.list().map(({ id, heartbeat }) => [id, heartbeat.silent]),
+    [
+      ['io0', false],
+      ['io1', true],
+    ],
+  )
+  const removed = pool.remove('io1')
+  t.strictSame(ids(pool), ['io0'])
+  await pool.remove('io0')
+  t.strictSame(pool.silent(), ['io1'], 'one that shall end, and does not')
+  await held.release()
+  await within(DEADLINE, 'the end of the IOThread', removed)
+  t.strictSame(pool.silent(), [])
+  await pool.add(SETTINGS)
+  await eventually(DEADLINE, 'heartbeats', () => (beats() ? true : undefined))
 })
 
 t.test('the end takes along what is under way, and leaves nothing', async (t) => {

@@ -14,8 +14,13 @@ const START = 60_000
 const STOP = 60_000
 const SCRAPE = 30_000
 
-/** GET over a Unix socket, on a connection of its own. Rejects unless the status is 200. */
-const fetchUnix = (socketPath: string, path: string): Promise<string> =>
+export interface Probed {
+  status: number | undefined
+  body: string
+}
+
+/** GET over a Unix socket, on a connection of its own. */
+const fetchUnix = (socketPath: string, path: string): Promise<Probed> =>
   new Promise((resolve, reject) => {
     const request = get({ socketPath, path, agent: false }, (response) => {
       let body = ''
@@ -24,10 +29,7 @@ const fetchUnix = (socketPath: string, path: string): Promise<string> =>
         body += text
       })
       response.on('error', reject)
-      response.on('end', () => {
-        if (response.statusCode === 200) resolve(body)
-        else reject(new Error(`GET ${path}: ${response.statusCode} ${body}`))
-      })
+      response.on('end', () => resolve({ status: response.statusCode, body }))
     })
     request.on('error', reject)
   })
@@ -49,8 +51,15 @@ export class Daemon {
   }
 
   async metrics(): Promise<Metrics> {
-    const text = within(SCRAPE, 'scrape of the metrics', fetchUnix(this.#metricsPath, '/metrics'))
-    return new Metrics(await reported(text, () => this.child.report()))
+    const { status, body } = await this.probe('/metrics')
+    if (status !== 200) throw new Error(`GET /metrics: ${status} ${body}`)
+    return new Metrics(body)
+  }
+
+  /** GET from the listener of the metrics: '/healthz', '/readyz' or '/metrics'. */
+  async probe(path: string): Promise<Probed> {
+    const answer = within(SCRAPE, `the answer to GET ${path}`, fetchUnix(this.#metricsPath, path))
+    return reported(answer, () => this.child.report())
   }
 
   /** The open descriptors, by number. */
