@@ -14,7 +14,7 @@ import { type IoThread, QueueStatistics } from '../iothreads/index.js'
 import { ATTENTION, raiseAttention } from '../scsi/index.js'
 import { ConfigSpace } from './config-space.js'
 import { ControlRing } from './control-ring.js'
-import type { ControllerConfig } from './daemon-config.js'
+import type { ControllerConfig, LunPlace } from './daemon-config.js'
 import { EventRing } from './event-ring.js'
 import { GuestMemoryTable, type MemoryEntry } from './guest-memory-table.js'
 import { hostRing } from './host-ring.js'
@@ -43,6 +43,19 @@ const PROTOCOL_FEATURES = featureMask(
   VHOST_USER_PROTOCOL_F.RESET_DEVICE,
   VHOST_USER_PROTOCOL_F.CONFIGURE_MEM_SLOTS,
 )
+
+/** A request queue as it is now. */
+export interface ControllerQueue {
+  /** 0-based. */
+  readonly queue: number
+  readonly iothread: IoThread
+  /** Descriptors of its ring; undefined: the front end has not started it. */
+  readonly size: number | undefined
+  /** How often it was given to another IOThread. */
+  readonly moves: number
+  /** undefined: it was never started. */
+  readonly statistics: QueueStatistics | undefined
+}
 
 /** As many as libvhost-user has; QEMU takes no more than 512. */
 const MEMORY_SLOTS = 509
@@ -126,7 +139,29 @@ export class Controller implements BackendDevice {
     this.#nexuses.forEach((nexus, place) => {
       this.#luns[place]!.nexuses.delete(nexus)
     })
-    await this.#placement.detach()
+    await this.#changes.run(() => this.#placement.detach())
+  }
+
+  /** Its LUNs and their addresses. */
+  get luns(): readonly LunPlace[] {
+    return this.#config.luns
+  }
+
+  /** Request queues offered. */
+  get queueCount(): number {
+    return this.#placement.size
+  }
+
+  /** Request queue number `queue`, below `queueCount`. */
+  queue(queue: number): ControllerQueue {
+    const index = queue + VQ.REQUEST
+    return {
+      queue,
+      iothread: this.#placement.of(queue),
+      size: this.#rings.get(index)?.setup.size,
+      moves: this.#placement.moves(queue),
+      statistics: this.#statistics.get(index),
+    }
   }
 
   /** The request queues that were ever started, for the metrics. */

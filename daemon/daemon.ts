@@ -1,17 +1,16 @@
 /** The running daemon: IOThreads, LUNs, controllers and their sockets, and the order in which they come and go. */
-import { errnoName } from 'memfd-mmap'
-import { BackendSession, type ReportLevel, type SessionReporter } from 'vhost-user-protocol-ts'
-import type { MediumFault, RingFault } from '../iothreads/index.js'
+import { BackendSession } from 'vhost-user-protocol-ts'
+import { Administration } from './administration.js'
+import type { ControlServer } from './control/server.js'
 import { Controller } from './controller.js'
 import type { ControllerConfig, DaemonConfig } from './daemon-config.js'
-import { errorReason } from './errors.js'
+import { FaultLog } from './fault-log.js'
 import { IothreadPool } from './iothread-pool.js'
 import { Listener } from './listener.js'
 import type { Log } from './log.js'
 import { Lun } from './lun.js'
 import { Metrics, type QueueSource } from './metrics.js'
 import { MetricsServer } from './metrics-server.js'
-import { RateLimit } from './rate-limit.js'
 import type { RunningDaemon } from './run.js'
 import { daemonVersion } from './version.js'
 
@@ -19,12 +18,6 @@ interface Served {
   readonly controller: Controller
   readonly listener: Listener
   session: BackendSession | undefined
-}
-
-/** The log of one controller, whose guest cannot flood it, nor silence what is said of other guests. */
-interface ControllerLog {
-  readonly log: Log
-  readonly limit: RateLimit
 }
 
 /** Starts everything; resolves when the sockets can be connected to. Rejects with StartError, with nothing left behind. */
@@ -48,7 +41,8 @@ class Daemon implements RunningDaemon {
   readonly #luns = new Map<string, Lun>()
   readonly #opened: Listener[] = []
   readonly #served: Served[] = []
-  readonly #logs = new Map<string, ControllerLog>()
+  readonly #faults: FaultLog
+  #controlServer: ControlServer | undefined
   #metricsServer: MetricsServer | undefined
   #ready = false
   #finish: () => void = () => {}
@@ -59,8 +53,8 @@ class Daemon implements RunningDaemon {
     this.#log = log
     this.#iothreads = new IothreadPool(
       {
-        fault: (fault) => this.#ringFault(fault),
-        mediumFault: (fault) => this.#mediumFault(fault),
+        fault: (fault) => this.#faults.ringFault(fault),
+        mediumFault: (fault) => this.#faults.mediumFault(fault),
         failed: (error) => this.#fail(error),
       },
       log,
@@ -69,6 +63,9 @@ class Daemon implements RunningDaemon {
       { queues: () => this.#queues(), iothreads: () => this.#iothreads.list() },
       daemonVersion(),
     )
+    this.#faults = new FaultLog(log, this.#metrics, (id, place) => {
+      return this.#served.find(({ controller }) => controller.id === id)?.controller.luns[place]?.id
+    })
     this.finished = new Promise((resolve, reject) => {
       this.#finish = resolve
       this.#fail = reject
@@ -77,7 +74,7 @@ class Daemon implements RunningDaemon {
   }
 
   async start(): Promise<void> {
-    const { luns, iothreads, controllers, metricsListen } = this.#config
+    const { luns, iothreads, controllers, metricsListen, controlSocket } = this.#config
     for (const lun of luns) this.#luns.set(lun.id, Lun.open(lun))
     // Sockets first: a front end may connect from now on, and waits in the backlog.
     const listeners = controllers.map((controller) => {
@@ -93,21 +90,36 @@ class Daemon implements RunningDaemon {
         this.#log,
       )
     }
+    if (controlSocket !== undefined) this.#controlServer = await this.#listenForControl(controlSocket)
     await this.#iothreads.start(iothreads)
     for (const [i, controller] of controllers.entries()) await this.#serve(controller, listeners[i]!)
     this.#ready = true
     void Promise.all(listeners.map(({ exhausted }) => exhausted)).then(() => this.#finish())
   }
 
+  async #listenForControl(path: string): Promise<ControlServer> {
+    const { ControlServer } = await import('./control/server.js')
+    const administration = new Administration(
+      {
+        iothreads: this.#iothreads,
+        luns: this.#luns,
+        controllers: () =>
+          this.#served.map(({ controller, listener, session }) => {
+            return { controller, address: listener.address, connected: session !== undefined }
+          }),
+        ready: () => this.#ready,
+      },
+      this.#log,
+    )
+    return ControlServer.listen(path, administration, this.#log)
+  }
+
   async #serve(config: ControllerConfig, listener: Listener): Promise<void> {
-    const { log } = this.#logOf(config.id)
+    const log = this.#faults.of(config.id)
     const iothreads = config.queueToIothread.map((index) => this.#iothreads.get(this.#config.iothreads[index]!.id)!)
     const luns = config.luns.map(({ id }) => this.#luns.get(id)!)
     const controller = new Controller(config, iothreads, luns, log, {
-      fault: (index, code) => {
-        this.#metrics.countFault(code)
-        this.#ringFault({ controller: config.id, index, code, fatal: true, suppressed: 0 })
-      },
+      fault: (index, code) => this.#faults.mainRingFault(config.id, index, code),
       failed: (error) => this.#fail(error),
     })
     await controller.attach()
@@ -116,51 +128,9 @@ class Daemon implements RunningDaemon {
     listener.start(async (fd) => {
       this.#metrics.countConnection()
       log.info(`front end connected on ${listener.address}`)
-      served.session = new BackendSession(fd, controller, { report: this.#reporter(config.id) })
+      served.session = new BackendSession(fd, controller, { report: this.#faults.reporter(config.id) })
       await served.session.closed
       served.session = undefined
-    })
-  }
-
-  #logOf(controller: string): ControllerLog {
-    let found = this.#logs.get(controller)
-    if (found === undefined) {
-      found = { log: this.#log.child({ controller }), limit: new RateLimit() }
-      this.#logs.set(controller, found)
-    }
-    return found
-  }
-
-  #reporter(controller: string): SessionReporter {
-    const { log, limit } = this.#logOf(controller)
-    return {
-      event: (level: ReportLevel, code, message, fields) => {
-        if (level === 'warn' || level === 'error') this.#metrics.countFault(code)
-        // What ends a connection is an error: as rare as connections are, and always said.
-        if (level === 'warn') limit.run((suppressed) => log.warn({ code, ...fields, suppressed }, message))
-        else log[level]({ code, ...fields }, message)
-      },
-    }
-  }
-
-  #ringFault({ controller, index, code, fatal, suppressed }: RingFault): void {
-    const { log, limit } = this.#logOf(controller)
-    limit.run((more) => {
-      const what = fatal ? 'the ring is broken and stays dead until it is set up anew' : 'a bad request was turned away'
-      log.warn({ ring: index, code, suppressed: suppressed + more }, `ring ${index}: ${what}`)
-    })
-  }
-
-  #mediumFault({ controller, unit, errno }: MediumFault): void {
-    const id = this.#config.controllers.find(({ id }) => id === controller)?.luns[unit]?.id
-    const reason = errorReason({ code: errnoName(errno) })
-    this.#metrics.countFault('VUS_FLUSH_FAILED')
-    const { log, limit } = this.#logOf(controller)
-    limit.run((suppressed) => {
-      log.error(
-        { lun: id, code: 'VUS_FLUSH_FAILED', suppressed },
-        `lun "${id}": a flush failed (${reason}), what was written may be lost: writes and flushes end with MEDIUM ERROR until the daemon is started anew`,
-      )
     })
   }
 
@@ -183,6 +153,7 @@ class Daemon implements RunningDaemon {
 
   async #stopAll(): Promise<void> {
     for (const listener of this.#opened) listener.close()
+    await this.#controlServer?.close()
     await this.#metricsServer?.close()
     await Promise.all(
       this.#served.map(async ({ controller, session }) => {

@@ -96,4 +96,19 @@ export class QueueStatistics {
   readQueue(field: number): number {
     return this.values[field] ?? 0
   }
+
+  /** A FIELD summed over all LUNs, and over all operations or the given ones. */
+  total(field: number, operations?: readonly number[]): number {
+    let sum = 0
+    for (let at = QUEUE_FIELD.COUNT; at < this.values.length; at += FIELD.COUNT) {
+      const operation = ((at - QUEUE_FIELD.COUNT) / FIELD.COUNT) % OPERATION.COUNT
+      if (operations === undefined || operations.includes(operation)) sum += this.values[at + field]!
+    }
+    return sum
+  }
+
+  /** All faults. */
+  get faults(): number {
+    return this.values.subarray(QUEUE_FIELD.FAULTS, QUEUE_FIELD.COUNT).reduce((sum, count) => sum + count, 0)
+  }
 }

@@ -1,0 +1,87 @@
+/** What guests and front ends do wrong, and what their disks suffer, as log lines and counts. */
+import { errnoName } from 'memfd-mmap'
+import type { ReportLevel, SessionReporter } from 'vhost-user-protocol-ts'
+import type { MediumFault, RingFault } from '../iothreads/index.js'
+import { errorReason } from './errors.js'
+import type { Log } from './log.js'
+import type { Metrics } from './metrics.js'
+import { RateLimit } from './rate-limit.js'
+
+/** The log of one controller, whose guest cannot flood it, nor silence what is said of other guests. */
+interface ControllerLog {
+  readonly log: Log
+  readonly limit: RateLimit
+}
+
+export class FaultLog {
+  readonly #log: Log
+  readonly #metrics: Pick<Metrics, 'countFault'>
+  readonly #lunAt: (controller: string, place: number) => string | undefined
+  readonly #logs = new Map<string, ControllerLog>()
+
+  /** @param lunAt the id of a controller's LUN by its place in the controller's list */
+  constructor(
+    log: Log,
+    metrics: Pick<Metrics, 'countFault'>,
+    lunAt: (controller: string, place: number) => string | undefined,
+  ) {
+    this.#log = log
+    this.#metrics = metrics
+    this.#lunAt = lunAt
+  }
+
+  /** The log for all that concerns one controller. */
+  of(controller: string): Log {
+    return this.#of(controller).log
+  }
+
+  #of(controller: string): ControllerLog {
+    let found = this.#logs.get(controller)
+    if (found === undefined) {
+      found = { log: this.#log.child({ controller }), limit: new RateLimit() }
+      this.#logs.set(controller, found)
+    }
+    return found
+  }
+
+  /** Takes the reports of a controller's vhost-user sessions. */
+  reporter(controller: string): SessionReporter {
+    const { log, limit } = this.#of(controller)
+    return {
+      event: (level: ReportLevel, code, message, fields) => {
+        if (level === 'warn' || level === 'error') this.#metrics.countFault(code)
+        // What ends a connection is an error: as rare as connections are, and always said.
+        if (level === 'warn') limit.run((suppressed) => log.warn({ code, ...fields, suppressed }, message))
+        else log[level]({ code, ...fields }, message)
+      },
+    }
+  }
+
+  /** A fault in a ring of the main loop. IOThreads count those of theirs. */
+  mainRingFault(controller: string, index: number, code: string): void {
+    this.#metrics.countFault(code)
+    this.ringFault({ controller, index, code, fatal: true, suppressed: 0 })
+  }
+
+  ringFault({ controller, index, code, fatal, suppressed }: RingFault): void {
+    const { log, limit } = this.#of(controller)
+    limit.run((more) => {
+      const what = fatal ? 'the ring is broken and stays dead until it is set up anew' : 'a bad request was turned away'
+      log.warn({ ring: index, code, suppressed: suppressed + more }, `ring ${index}: ${what}`)
+    })
+  }
+
+  mediumFault({ controller, unit, errno }: MediumFault): void {
+    const id = this.#lunAt(controller, unit)
+    const reason = errorReason({ code: errnoName(errno) })
+    this.#metrics.countFault('VUS_FLUSH_FAILED')
+    const { log, limit } = this.#of(controller)
+    limit.run((suppressed) => {
+      log.error(
+        { lun: id, code: 'VUS_FLUSH_FAILED', suppressed },
+        `lun "${id}": a flush failed (${reason}), what was written may be lost: writes and flushes end with MEDIUM ERROR ` +
+          `until the daemon is started anew, or "ctl lun-clear-fault ${id}"`,
+      )
+    })
+  }
+}
