@@ -1,7 +1,6 @@
 /** The control API as a function from request to answer: the routes tied to the daemon. Knows no sockets. */
 import { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import { HTTPException } from 'hono/http-exception'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { z } from 'zod'
@@ -17,6 +16,8 @@ import { ControlError, type ControlTarget, REFUSALS } from './target.js'
 /** Bytes that the body of a request may have. */
 export const MAX_BODY_BYTES = 16 * 1024
 
+export const INTERNAL_FAULT = 'a fault of the daemon, which its log describes'
+
 /** Codes of faults of a request itself, by their HTTP status. */
 const REQUEST_FAULTS: Readonly<Record<number, string>> = { 400: 'VUS_BODY', 415: 'VUS_MEDIA_TYPE' }
 
@@ -28,12 +29,7 @@ export function createApp(target: ControlTarget, log: Log): OpenAPIHono {
     await next()
     if (c.req.method !== 'GET') log.info({ status: c.res.status }, oneLine(`control: ${c.req.method} ${c.req.path}`))
   })
-  app.use(
-    bodyLimit({
-      maxSize: MAX_BODY_BYTES,
-      onError: (c) => fault(c, 413, 'VUS_BODY', `a body may have ${MAX_BODY_BYTES} bytes`),
-    }),
-  )
+  app.use(async (c, next) => checkLength(c) ?? next())
 
   app.openapi(routes.getStatus, (c) => c.json(target.status(), 200))
   app.openapi(routes.listIothreads, (c) => c.json(target.iothreads(), 200))
@@ -92,9 +88,17 @@ export function createApp(target: ControlTarget, log: Log): OpenAPIHono {
         error.message,
       )
     log.error({ err: error }, oneLine(`control: ${c.req.method} ${c.req.path} failed`))
-    return fault(c, 500, 'VUS_INTERNAL', 'a fault of the daemon, which its log describes')
+    return fault(c, 500, 'VUS_INTERNAL', INTERNAL_FAULT)
   })
   return app
+}
+
+/** Refuses a body whose length is too large or not told: what has been let in is read as a whole. */
+function checkLength(c: Context): Response | undefined {
+  if (c.req.header('transfer-encoding') !== undefined) return fault(c, 411, 'VUS_BODY', 'a body needs a Content-Length')
+  if (Number(c.req.header('content-length') ?? 0) > MAX_BODY_BYTES)
+    return fault(c, 413, 'VUS_BODY', `a body may have ${MAX_BODY_BYTES} bytes`)
+  return undefined
 }
 
 /** Answers what does not fit its schema: where, what was expected, what was given. */

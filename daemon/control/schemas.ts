@@ -58,7 +58,7 @@ export const iothreadSchema = z
 export const newIothreadSchema = z
   .strictObject({
     id: field.name().optional().describe('absent: one is picked'),
-    cpus: z.array(cpu).min(1).optional().describe('CPUs that it may run on; absent: any'),
+    cpus: cpuList().optional().describe('CPUs that it may run on; absent: any'),
     'poll-max-ns': pollMaxNs.optional(),
     'poll-grow': pollGrow.optional(),
     'poll-shrink': pollShrink.optional(),
@@ -135,6 +135,11 @@ export const errorSchema = z
     }),
   })
   .meta({ id: 'Error' })
+
+function cpuList() {
+  const error = () => 'expected a list of CPU numbers'
+  return z.array(cpu, { error }).min(1, { error })
+}
 
 /** A number and nothing that only looks like one: JSON has numbers. */
 function wholeNumber(min: number, max: number) {

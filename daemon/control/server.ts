@@ -1,11 +1,11 @@
 /** The control API on a Unix socket. To be imported only where one is configured: a start without it stays quick. */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
-import { getRequestListener } from '@hono/node-server'
+import { getRequestListener, RequestError } from '@hono/node-server'
 import { BoundSocket } from '../bound-socket.js'
 import { errorCode, errorReason, StartError } from '../errors.js'
 import type { Log } from '../log.js'
-import { createApp } from './app.js'
+import { createApp, INTERNAL_FAULT } from './app.js'
 import type { ControlTarget } from './target.js'
 
 /** Whoever may connect may do everything. */
@@ -48,7 +48,10 @@ export class ControlServer {
         connectionsCheckingInterval: Math.ceil(limits.requestMs / 4),
       },
       // The classes of the process stay as they are: a daemon is more than its control API.
-      getRequestListener(createApp(target, log).fetch, { overrideGlobalObjects: false, errorHandler: badRequest }),
+      getRequestListener(createApp(target, log).fetch, {
+        overrideGlobalObjects: false,
+        errorHandler: (error) => failed(error, log),
+      }),
     )
     server.maxConnections = limits.connections
     server.timeout = limits.idleMs
@@ -75,8 +78,13 @@ export class ControlServer {
   }
 }
 
-/** What cannot even be made a request of, such as a Host header that is none. */
-function badRequest(error: unknown): Response {
-  const message = error instanceof Error ? error.message : String(error)
-  return Response.json({ error: { code: 'VUS_REQUEST', message } }, { status: 400 })
+/** What never got to the API, such as a Host header that is none, or what the API could not deal with. */
+function failed(error: unknown, log: Log): Response {
+  if (error instanceof RequestError) return refusal(400, 'VUS_REQUEST', error.message)
+  log.error({ err: error }, 'control: a request failed')
+  return refusal(500, 'VUS_INTERNAL', INTERNAL_FAULT)
+}
+
+function refusal(status: number, code: string, message: string): Response {
+  return Response.json({ error: { code, message } }, { status })
 }
