@@ -21,6 +21,13 @@ export interface TaskManagementRequest {
   readonly lun: number
   /** The tag as two signed halves, low first. */
   readonly tag: readonly [number, number]
+  readonly epoch: Epoch
+}
+
+/** The time for which a request counts: until the device is reset, or the connection ends. */
+export interface Epoch {
+  /** Nobody waits for the response any more, and new commands are not to suffer. */
+  readonly over: boolean
 }
 
 /** Carries out a task management function; resolves with its RESPONSE when all that it ended is answered. */
@@ -34,6 +41,9 @@ export class ControlQueue {
   readonly #manage: TaskManager
   readonly #failed: (error: unknown) => void
   readonly #pending = new Set<Promise<void>>()
+  readonly #epoch = { over: false }
+  readonly #discarded: Promise<void>
+  #resolveDiscarded: () => void = () => {}
   #stopping = false
 
   /** @param fault the ring is broken @param failed a task management function ended in an error of ours */
@@ -46,6 +56,9 @@ export class ControlQueue {
   ) {
     this.#manage = manage
     this.#failed = failed
+    this.#discarded = new Promise((resolve) => {
+      this.#resolveDiscarded = resolve
+    })
     this.#queue = new MainQueue(ring, memory, () => this.#drain(), fault)
     this.#drain()
   }
@@ -75,7 +88,9 @@ export class ControlQueue {
     const view = new DataView(readable.buffer, readable.byteOffset, readable.length)
     const type = readable.length >= 4 ? view.getUint32(0, true) : -1
     if (type === CONTROL_TYPE.TMF && readable.length >= TMF_REQUEST.SIZE) {
-      const done = this.#taskManagement(request, view).catch(this.#failed)
+      const done = this.#taskManagement(request, view).catch((error) => {
+        if (!this.#epoch.over) this.#failed(error)
+      })
       this.#pending.add(done)
       done.then(() => this.#pending.delete(done))
     } else if (
@@ -100,6 +115,7 @@ export class ControlQueue {
         target: byte(1),
         lun: decodeLun(byte(0), byte(1), byte(2), byte(3)),
         tag: [view.getInt32(TMF_REQUEST.TAG, true), view.getInt32(TMF_REQUEST.TAG + 4, true)],
+        epoch: this.#epoch,
       })
     } finally {
       this.#queue.answer(request, answer)
@@ -109,8 +125,16 @@ export class ControlQueue {
   /** Takes no more requests; resolves with the next available index when those taken are answered. */
   async stop(): Promise<number> {
     this.#stopping = true
-    await Promise.all(this.#pending)
+    await Promise.race([Promise.all(this.#pending), this.#discarded])
     this.#queue.close()
     return this.#queue.nextAvailable
+  }
+
+  /** The epoch is over: takes no more requests, and answers none of those taken. `stop` does not wait for them either. */
+  discard(): void {
+    this.#stopping = true
+    this.#epoch.over = true
+    this.#queue.close()
+    this.#resolveDiscarded()
   }
 }

@@ -32,6 +32,11 @@ export class ControlRing implements RingServer {
     return this.#queue!.stop()
   }
 
+  /** What has been taken is not answered any more, and not waited for. */
+  discard(): void {
+    this.#queue?.discard()
+  }
+
   async setCall(fd: number): Promise<void> {
     this.#queue!.setCall(fd)
   }

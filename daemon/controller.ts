@@ -263,7 +263,8 @@ export class Controller implements BackendDevice {
     return new RequestRing(this.id, index, this.#statisticsOf(index), () => this.#placement.of(queue))
   }
 
-  async stopRing(index: number): Promise<number> {
+  async stopRing(index: number, discard: boolean): Promise<number> {
+    if (discard && index === VQ.CONTROL) this.#controlRing.discard()
     const base = await this.#rings.get(index)!.pause()
     this.#rings.delete(index)
     if (index >= VQ.REQUEST && this.#running === 0) this.#unlockImages()

@@ -1,6 +1,6 @@
 /** Task management functions (SAM-5 clause 7, virtio 1.3 5.6.6.2), over all IOThreads that may hold a task. */
 import { RESPONSE, TMF } from 'vhost-user-protocol-ts'
-import { CANCEL, type IoThread } from '../iothreads/index.js'
+import { CANCEL, type Command, type IoThread } from '../iothreads/index.js'
 import { commandsCleared, logicalUnitReset, nexusReset, type UnitState } from '../scsi/index.js'
 import type { TaskManagementRequest } from './control-queue.js'
 
@@ -36,21 +36,22 @@ export interface ManagedNexus {
  */
 export async function manageTask(nexuses: readonly ManagedNexus[], request: TaskManagementRequest): Promise<number> {
   const ofTarget = nexuses.filter(({ target }) => target === request.target)
+  // Also of a target that is not there, as in QEMU: then no nexus is left to be reset.
+  if (request.function === TMF.I_T_NEXUS_RESET) return resetNexuses(ofTarget, request)
   if (ofTarget.length === 0) return RESPONSE.BAD_TARGET
-  if (request.function === TMF.I_T_NEXUS_RESET) return resetNexuses(ofTarget)
   const nexus = ofTarget.find(({ lun }) => lun === request.lun)
   if (nexus === undefined) return RESPONSE.INCORRECT_LUN
   switch (request.function) {
     case TMF.ABORT_TASK:
-      await cancel(nexus, request.tag, CANCEL.ABORTED)
+      await cancel(nexus, request.tag, CANCEL.ABORTED, () => request.epoch.over)
       return RESPONSE.OK
     case TMF.ABORT_TASK_SET:
-      await cancel(nexus, null, CANCEL.ABORTED)
+      await cancel(nexus, null, CANCEL.ABORTED, () => request.epoch.over)
       return RESPONSE.OK
     case TMF.CLEAR_TASK_SET:
-      return clearTaskSet(nexus)
+      return clearTaskSet(nexus, request)
     case TMF.LOGICAL_UNIT_RESET:
-      return resetUnit(nexus.unit)
+      return resetUnit(nexus, request)
     case TMF.QUERY_TASK:
       return (await query(nexus, request.tag)) > 0 ? RESPONSE.FUNCTION_SUCCEEDED : RESPONSE.OK
     case TMF.QUERY_TASK_SET:
@@ -62,44 +63,68 @@ export async function manageTask(nexuses: readonly ManagedNexus[], request: Task
 }
 
 /** SAM-5 7.7: the tasks of this initiator alone, on all units of the target. */
-async function resetNexuses(nexuses: readonly ManagedNexus[]): Promise<number> {
-  await Promise.all(nexuses.map((nexus) => cancel(nexus, null, CANCEL.RESET)))
-  nexusReset(nexuses)
+async function resetNexuses(nexuses: readonly ManagedNexus[], { epoch }: TaskManagementRequest): Promise<number> {
+  await Promise.all(nexuses.map((nexus) => cancel(nexus, null, CANCEL.RESET, () => epoch.over)))
+  if (!epoch.over) nexusReset(nexuses)
   return RESPONSE.OK
 }
 
 /** SAM-5 7.8: everybody's tasks, and everybody is told. */
-async function resetUnit({ state, nexuses }: ManagedUnit): Promise<number> {
+async function resetUnit(nexus: ManagedNexus, { epoch }: TaskManagementRequest): Promise<number> {
+  const { state, nexuses } = nexus.unit
   const all = [...nexuses]
-  await Promise.all(all.map((nexus) => cancel(nexus, null, CANCEL.RESET)))
-  logicalUnitReset(state, all)
+  const over = (each: ManagedNexus): boolean => epoch.over && each.controller === nexus.controller
+  await Promise.all(all.map((each) => cancel(each, null, CANCEL.RESET, () => over(each))))
+  logicalUnitReset(
+    state,
+    all.filter((each) => !over(each)),
+  )
   return RESPONSE.OK
 }
 
-/** SAM-5 7.5: everybody's tasks; others who lost one are told. */
-async function clearTaskSet(nexus: ManagedNexus): Promise<number> {
+/** SAM-5 7.5: everybody's tasks; others who lost one are told, as TAS is 0 (SAM-5 5.6, SPC-4 7.5.8). */
+async function clearTaskSet(nexus: ManagedNexus, { epoch }: TaskManagementRequest): Promise<number> {
   const all = [...nexus.unit.nexuses]
-  const counts = await Promise.all(all.map((each) => cancel(each, null, CANCEL.ABORTED)))
-  commandsCleared(all.filter((each, i) => each !== nexus && counts[i]! > 0))
+  const isOwn = (each: ManagedNexus): boolean => each.controller === nexus.controller
+  const counts = await Promise.all(
+    all.map((each) => cancel(each, null, CANCEL.ABORTED, () => epoch.over && isOwn(each))),
+  )
+  commandsCleared(all.filter((each, i) => !isOwn(each) && counts[i]! > 0))
   return RESPONSE.OK
 }
 
 type Tag = readonly [number, number]
+type TaskCommand = Extract<Command, { type: 'cancel' | 'query' }>
 
-/** Ends matching tasks of a nexus in each IOThread; resolves with their number when all are answered. */
-function cancel(nexus: ManagedNexus, tag: Tag | null, reason: number): Promise<number> {
+/**
+ * Ends matching tasks of a nexus in each IOThread; resolves with their number when all are answered.
+ *
+ * @param over whether commands that have not been seen by now are none of the function's business any more
+ */
+function cancel(nexus: ManagedNexus, tag: Tag | null, reason: number, over: () => boolean): Promise<number> {
   const { controller, target, lun } = nexus
-  return sum(nexus, { type: 'cancel', controller, target, lun, tag, reason })
+  return tell(nexus, { type: 'cancel', controller, target, lun, tag, reason }, over)
 }
 
 function query(nexus: ManagedNexus, tag: Tag | null): Promise<number> {
   const { controller, target, lun } = nexus
-  return sum(nexus, { type: 'query', controller, target, lun, tag })
+  return tell(nexus, { type: 'query', controller, target, lun, tag }, () => false)
 }
 
-async function sum({ placement }: ManagedNexus, command: Parameters<IoThread['send']>[0]): Promise<number> {
-  // What was in the ring of such a queue before the function came is to be found by it.
+/** Asks each IOThread, once where no queue is being moved. */
+async function tell(nexus: ManagedNexus, command: TaskCommand, over: () => boolean): Promise<number> {
+  const { placement } = nexus
+  if (placement.moving === undefined) return sum(nexus, command)
+  // A move waits for what is in flight, so that is not to wait for the move. What is in the ring is seen only afterwards.
+  const inFlight = await sum(nexus, command)
+  if (inFlight > 0 && (command.type === 'query' || command.tag !== null)) return inFlight
   while (placement.moving !== undefined) await placement.moving
-  const counts = await Promise.all(placement.iothreads.map((iothread) => iothread.send(command)))
+  return over() ? inFlight : inFlight + (await sum(nexus, command))
+}
+
+async function sum(nexus: ManagedNexus, command: TaskCommand): Promise<number> {
+  // Its controller may have been taken away meanwhile, and all of its tasks with it.
+  if (!nexus.unit.nexuses.has(nexus)) return 0
+  const counts = await Promise.all(nexus.placement.iothreads.map((iothread) => iothread.send(command)))
   return counts.reduce((total, count) => total + count, 0)
 }

@@ -73,9 +73,10 @@ export interface BackendDevice {
   startRing(setup: RingSetup): Promise<void>
   /**
    * The ring is no longer both started and enabled. Resolves when all its requests are complete and no thread uses its
-   * descriptors, with the index to continue from (as RingSetup.base).
+   * descriptors, with the index to continue from (as RingSetup.base). `discard`: nobody is going to continue from there (a reset,
+   * the end of the connection), so that requests of the control queue which wait for others need not be answered.
    */
-  stopRing(index: number): Promise<number>
+  stopRing(index: number, discard: boolean): Promise<number>
   /** The call descriptor of an active ring changes (-1: none). Resolves when no thread uses the old one any more. */
   setCall(index: number, fd: number): void | Promise<void>
   /** The same for the error descriptor. */

@@ -163,7 +163,7 @@ export class Vring {
    */
   async reset(): Promise<void> {
     this.#enabled = false
-    await this.#deactivate()
+    await this.#deactivate(true)
     this.#started = false
     this.#size = 0
     this.#base = 0
@@ -174,7 +174,7 @@ export class Vring {
   /** Stops processing because the connection is over. */
   async quit(): Promise<void> {
     this.#enabled = false
-    await this.#deactivate()
+    await this.#deactivate(true)
   }
 
   /** Closes the descriptors. Only when the device no longer uses them. */
@@ -219,9 +219,9 @@ export class Vring {
     this.#signalCall()
   }
 
-  async #deactivate(): Promise<void> {
+  async #deactivate(discard = false): Promise<void> {
     if (!this.#active) return
-    this.#base = await this.#host.device.stopRing(this.index)
+    this.#base = await this.#host.device.stopRing(this.index, discard)
     this.#active = false
     this.#host.ringStopped(this.index, this.#base)
   }

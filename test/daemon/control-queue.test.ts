@@ -65,7 +65,7 @@ t.test('a function is asked for, and its answer given back when it has one', asy
   const { head, answer } = ring.add(bytes, 1)
   ring.publish()
   await until('the function', () => asked.length === 1)
-  t.same(asked[0]?.request, { function: TMF.ABORT_TASK, target: 3, lun: 300, tag: [5, 256] })
+  t.same(asked[0]?.request, { function: TMF.ABORT_TASK, target: 3, lun: 300, tag: [5, 256], epoch: { over: false } })
   t.same(ring.reap(), [], 'not yet')
   asked[0]?.resolve(RESPONSE.FUNCTION_SUCCEEDED)
   t.same(await answers(ring, 1), [{ head, length: 1 }])
@@ -88,7 +88,7 @@ t.test('the forms of a LUN, and tags of 64 bits', async (t) => {
     ring.add(bytes, 1)
     ring.publish()
     await until('the function', () => asked.length === i + 1)
-    t.same(asked[i]?.request, { function: TMF.QUERY_TASK, target, lun: decoded, tag: [-1, -1] })
+    t.match(asked[i]?.request, { function: TMF.QUERY_TASK, target, lun: decoded, tag: [-1, -1] })
   }
 })
 
@@ -202,6 +202,34 @@ t.test('it stops when what it has taken is answered, and another goes on there',
   t.equal(next.asked[0]?.request.lun, 1)
   next.asked[0]?.resolve(0)
   t.equal((await answers(ring, 1)).length, 1)
+})
+
+t.test('what was discarded is neither answered nor waited for', async (t) => {
+  for (const stopsBefore of [false, true]) {
+    const { ring, queue, asked, failures } = controlQueue(t)
+    for (const lun of [0, 1]) ring.add(tmf(TMF.LOGICAL_UNIT_RESET, 0, lun), 1)
+    ring.publish()
+    await until('the functions', () => asked.length === 2)
+    const stopped = stopsBefore ? queue.stop() : undefined
+    t.equal(asked[0]?.request.epoch.over, false)
+    queue.discard()
+    t.equal(asked[0]?.request.epoch.over, true)
+    t.equal(await within(PATIENCE, 'the stop', stopped ?? queue.stop()), 2)
+    ring.add(tmf(TMF.LOGICAL_UNIT_RESET, 0, 2), 1)
+    ring.publish()
+    ring.kick()
+    const memory = ring.image()
+    asked[0]?.resolve(RESPONSE.OK)
+    asked[1]?.reject(new Error('too late to matter'))
+    // One turn for the watch of the kick descriptor that there should not be, one for what the answers might do.
+    for (let i = 0; i < 2; i++) await new Promise((resolve) => setImmediate(resolve))
+    t.ok(ring.image().equals(memory), 'nothing is written')
+    t.equal(ring.calls, 0)
+    t.equal(asked.length, 2)
+    t.same(failures, [])
+    queue.discard()
+    t.equal(await queue.stop(), 2, 'again')
+  }
 })
 
 t.test('a broken ring', async (t) => {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { LUN_INVALID, RESPONSE, TMF } from 'vhost-user-protocol-ts'
-import { type ManagedNexus, manageTask } from '../../daemon/task-manager.js'
+import { type ManagedNexus, manageTask, type Placement } from '../../daemon/task-manager.js'
 import { CANCEL, type IoThread } from '../../iothreads/index.js'
 import { ATTENTION, FLAG, UnitState } from '../../scsi/index.js'
 
@@ -32,6 +32,29 @@ class FakeIoThread {
   }
 }
 
+/** IOThreads of a controller, one of whose queues may be on its way from one to another. */
+class FakePlacement implements Placement {
+  iothreads: readonly FakeIoThread[]
+  moving: Promise<void> | undefined
+
+  constructor(iothreads: readonly FakeIoThread[]) {
+    this.iothreads = iothreads
+  }
+
+  /** Begins a move; what is answered ends it. */
+  move(): (iothreads?: readonly FakeIoThread[]) => void {
+    let end = (): void => {}
+    this.moving = new Promise((resolve) => {
+      end = resolve
+    })
+    return (iothreads = this.iothreads) => {
+      this.iothreads = iothreads
+      this.moving = undefined
+      end()
+    }
+  }
+}
+
 interface Unit {
   readonly state: UnitState
   readonly nexuses: Set<ManagedNexus>
@@ -39,9 +62,8 @@ interface Unit {
 
 const unit = (): Unit => ({ state: UnitState.create(1024, FLAG.REMOVAL_PREVENTED), nexuses: new Set() })
 
-function nexus(unit: Unit, controller: string, iothreads: readonly FakeIoThread[], target: number, lun: number) {
+function nexus(unit: Unit, controller: string, placement: Placement, target: number, lun: number) {
   const attention = new Int32Array(new SharedArrayBuffer(4))
-  const placement = { iothreads, moving: undefined }
   const one: ManagedNexus = { controller, placement, target, lun, attention, unit }
   unit.nexuses.add(one)
   return one
@@ -51,22 +73,29 @@ function nexus(unit: Unit, controller: string, iothreads: readonly FakeIoThread[
 function setting() {
   const [io0, io1, io2] = [new FakeIoThread(), new FakeIoThread(), new FakeIoThread()]
   const shared = unit()
+  const place = new FakePlacement([io0, io1])
+  const otherPlace = new FakePlacement([io2])
   const own = [
-    nexus(unit(), 'a', [io0, io1], 0, 0),
-    nexus(shared, 'a', [io0, io1], 0, 1),
-    nexus(unit(), 'a', [io0, io1], 5, 0),
-  ]
-  const others = nexus(shared, 'b', [io2], 9, 9)
+    nexus(unit(), 'a', place, 0, 0),
+    nexus(shared, 'a', place, 0, 1),
+    nexus(unit(), 'a', place, 5, 0),
+  ] as const
+  const others = nexus(shared, 'b', otherPlace, 9, 9)
+  const epoch = { over: false }
   const ask = (fn: number, target: number, lun: number, tag: readonly [number, number] = [0, 0]) =>
-    manageTask(own, { function: fn, target, lun, tag })
-  return { io0, io1, io2, own, others, ask, commands: () => [io0, io1, io2].map(({ commands }) => commands) }
+    manageTask(own, { function: fn, target, lun, tag, epoch })
+  const commands = () => [io0, io1, io2].map(({ commands }) => commands)
+  return { io0, io1, io2, own, others, place, otherPlace, epoch, ask, commands, shared }
 }
 
 const ALL = Object.values(TMF)
 
 t.test('what is addressed', async (t) => {
   const { ask, commands } = setting()
-  for (const fn of ALL) t.equal(await ask(fn, 1, 0), RESPONSE.BAD_TARGET, `function ${fn} of an unknown target`)
+  for (const fn of ALL) {
+    const response = fn === TMF.I_T_NEXUS_RESET ? RESPONSE.OK : RESPONSE.BAD_TARGET
+    t.equal(await ask(fn, 1, 0), response, `function ${fn} of an unknown target`)
+  }
   for (const fn of ALL) {
     if (fn === TMF.I_T_NEXUS_RESET) continue
     t.equal(await ask(fn, 0, 2), RESPONSE.INCORRECT_LUN, `function ${fn} of an unknown unit`)
@@ -171,4 +200,96 @@ t.test('an IOThread that fails', async (t) => {
   io1.failure = new Error('it has died')
   await t.rejects(ask(TMF.LOGICAL_UNIT_RESET, 0, 0), { message: 'it has died' })
   t.equal(own[0]?.attention[0], 0)
+})
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+t.test('a queue between two IOThreads: its requests are dealt with before and after', async (t) => {
+  const { ask, place, io0, io1, io2, commands } = setting()
+  const moved = place.move()
+  let response: number | undefined
+  const done = ask(TMF.ABORT_TASK_SET, 0, 0).then((answer) => {
+    response = answer
+  })
+  await turn()
+  const cancel = { type: 'cancel', controller: 'a', target: 0, lun: 0, tag: null, reason: CANCEL.ABORTED }
+  t.same(commands(), [[cancel], [cancel], []], 'what is in flight does not wait for the move')
+  t.equal(response, undefined)
+  moved([io1, io2])
+  await done
+  t.equal(response, RESPONSE.OK)
+  t.same(commands(), [[cancel], [cancel, cancel], [cancel]], 'those that serve the controller then')
+
+  for (const [fn, found] of [
+    [TMF.ABORT_TASK, RESPONSE.OK],
+    [TMF.QUERY_TASK, RESPONSE.FUNCTION_SUCCEEDED],
+    [TMF.QUERY_TASK_SET, RESPONSE.FUNCTION_SUCCEEDED],
+  ] as const) {
+    for (const { commands } of [io0, io1, io2]) commands.length = 0
+    const again = place.move()
+    io1.counts.push(1)
+    t.equal(await ask(fn, 0, 0, [1, 0]), found, 'found at once')
+    t.same(
+      commands().map(({ length }) => length),
+      [0, 1, 1],
+    )
+    again()
+  }
+  const third = place.move()
+  const query = ask(TMF.QUERY_TASK, 0, 0, [1, 0])
+  await turn()
+  io2.counts.push(1)
+  third()
+  t.equal(await query, RESPONSE.FUNCTION_SUCCEEDED, 'found afterwards')
+})
+
+t.test('one move after another', async (t) => {
+  const { ask, place, io0 } = setting()
+  const first = place.move()
+  const done = ask(TMF.ABORT_TASK_SET, 0, 0)
+  await turn()
+  first()
+  const second = place.move()
+  await turn()
+  t.equal(io0.commands.length, 1)
+  second()
+  t.equal(await done, RESPONSE.OK)
+  t.equal(io0.commands.length, 2)
+})
+
+t.test('after the end of its epoch a function ends nothing more of its own controller', async (t) => {
+  for (const fn of [TMF.ABORT_TASK, TMF.ABORT_TASK_SET, TMF.I_T_NEXUS_RESET, TMF.LOGICAL_UNIT_RESET]) {
+    const { ask, place, epoch, own, others, commands } = setting()
+    const moved = place.move()
+    const done = ask(fn, 0, 1)
+    await turn()
+    const before = commands()[0]!.length
+    epoch.over = true
+    moved()
+    await done
+    t.equal(commands()[0]!.length, before, `function ${fn}: no new command suffers`)
+    t.equal(own[1].attention[0], 0, 'nor is one told of what was')
+    t.equal(others.attention[0], fn === TMF.LOGICAL_UNIT_RESET ? ATTENTION.BUS_DEVICE_RESET : 0)
+  }
+  const { ask, otherPlace, epoch, own, others, commands, io2 } = setting()
+  const moved = otherPlace.move()
+  const done = ask(TMF.CLEAR_TASK_SET, 0, 1)
+  await turn()
+  epoch.over = true
+  io2.counts.push(2)
+  moved()
+  await done
+  t.equal(commands()[2]!.length, 2, 'it goes on for others')
+  t.same([own[1].attention[0], others.attention[0]], [0, ATTENTION.COMMANDS_CLEARED])
+})
+
+t.test('a controller that was taken away is not asked', async (t) => {
+  const { ask, otherPlace, others, shared, commands } = setting()
+  const moved = otherPlace.move()
+  const done = ask(TMF.LOGICAL_UNIT_RESET, 0, 1)
+  await turn()
+  shared.nexuses.delete(others)
+  moved()
+  t.equal(await done, RESPONSE.OK)
+  t.equal(commands()[2]!.length, 1)
 })

@@ -80,6 +80,11 @@ export class MainRing {
     return this.#bytes.subarray(address - BASE, address - BASE + length)
   }
 
+  /** A copy of all of its memory. */
+  image(): Buffer {
+    return Buffer.from(this.#bytes)
+  }
+
   /** Puts a request into the ring: its bytes, and room for an answer, filled with 0xee. The guest address of the room. */
   add(readable: Uint8Array, writable: number): { head: number; answer: number } {
     const segments: ChainSegment[] = []

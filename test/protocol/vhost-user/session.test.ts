@@ -38,6 +38,7 @@ leakless(t, 'a front end that leaves: rings stop, then the device is told, then 
   const harness = await running(files, 0, 2)
   t.same(await harness.leave(), { code: 'VUS_PEER_CLOSED', message: 'the front end closed the connection' })
   t.same(harness.device.take(), ['stopRing 0', 'stopRing 2', 'disconnect'])
+  t.same([...harness.device.discards.values()], [true, true])
   t.same(harness.reports.codes('info'), ['VUS_PEER_CLOSED'])
   files.close()
 })

@@ -32,6 +32,8 @@ export class RecordingDevice implements BackendDevice {
   ringCount = 4
   maxMemorySlots = 32
   config: Uint8Array | undefined
+  /** Whether a ring was last stopped for good. */
+  readonly discards = new Map<number, boolean>()
   /** Where stopRing says that a ring stands. */
   readonly bases = new Map<number, number>()
   readonly calls: Call[] = []
@@ -110,7 +112,8 @@ export class RecordingDevice implements BackendDevice {
     this.running.set(setup.index, setup)
   }
 
-  async stopRing(index: number): Promise<number> {
+  async stopRing(index: number, discard = false): Promise<number> {
+    this.discards.set(index, discard)
     await this.#record('stopRing', index)
     const setup = this.running.get(index)
     if (setup === undefined) throw new Error(`ring ${index} does not run`)

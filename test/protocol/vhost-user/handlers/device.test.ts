@@ -31,6 +31,7 @@ leakless(t, 'RESET_DEVICE: before any start, many times, and with rings running'
   const features = session.features
   await frontEnd.resetDevice()
   t.same(device.take(), ['stopRing 0', 'stopRing 2', 'reset'])
+  t.same([...device.discards.values()], [true, true], 'where they stood does not matter any more')
   t.match(session.rings[2], { started: false, enabled: false, size: 0 })
   t.equal(session.features, features)
   await startRing(harness, files, 2)
@@ -50,6 +51,7 @@ leakless(t, 'owner messages; RESET_OWNER disables the rings', async (t) => {
   device.take()
   await frontEnd.resetOwner()
   t.same(device.take(), ['stopRing 2'])
+  t.equal(device.discards.get(2), false)
   t.match(session.rings[2], { started: true, enabled: false })
   await frontEnd.setVringEnable(2, true)
   t.same(device.take(), ['startRing 2'])
