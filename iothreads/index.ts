@@ -11,3 +11,4 @@ export {
 export type { Command, HostRing, Medium, QueueSpec, UnitSpec } from './messages.js'
 export { CANCEL } from './request.js'
 export { FIELD, OPERATION, OPERATION_NAMES, QUEUE_FIELD, QueueStatistics } from './statistics.js'
+export { THREAD_FIELD, ThreadStatistics } from './thread-statistics.js'

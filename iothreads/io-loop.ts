@@ -6,6 +6,7 @@ import { BELL, BELL_WORD, type WorkerOptions } from './messages.js'
 import type { RequestQueue } from './request-queue.js'
 import { SLOT_BITS, SLOT_MASK } from './request-table.js'
 import { QUEUE_FIELD } from './statistics.js'
+import { THREAD_FIELD, ThreadStatistics } from './thread-statistics.js'
 import { UringEngine } from './uring-engine.js'
 
 /** Watch token of the doorbell; a queue's is its slot + 1. */
@@ -42,6 +43,7 @@ export class IoLoop implements EngineHandler {
   stopped = false
   /** The process exits: I/O may be in flight, so that nothing is to be given back. */
   abandoned = false
+  readonly statistics: ThreadStatistics
   readonly #client: LoopClient
   readonly #bell: Int32Array
   readonly #polling: AdaptivePolling
@@ -54,6 +56,7 @@ export class IoLoop implements EngineHandler {
   constructor(options: WorkerOptions, client: LoopClient) {
     this.#client = client
     this.#bell = new Int32Array(options.bell)
+    this.statistics = new ThreadStatistics(options.statistics)
     this.#polling = new AdaptivePolling(options.pollMaxNs, options.pollGrow, options.pollShrink)
     let engine: EventEngine | null = null
     let fault: string | null = null
@@ -139,7 +142,10 @@ export class IoLoop implements EngineHandler {
 
   #idle(): void {
     const polled = this.#poll()
-    if (polled < 0) return
+    if (polled < 0) {
+      this.statistics.add(THREAD_FIELD.POLL_HITS)
+      return
+    }
     const queues = this.#queues
     let more = false
     for (let i = 0; i < queues.length; i++) {
@@ -149,7 +155,10 @@ export class IoLoop implements EngineHandler {
       const now = clockMonotonicNs()
       const longest = this.#unnotified > 0 ? LONGEST_WAIT_UNNOTIFIED : LONGEST_WAIT
       const wait = Math.min(longest, this.#client.nextDeadline() - now)
-      if (wait > 0) this.engine.wait(wait)
+      if (wait > 0) {
+        this.statistics.add(THREAD_FIELD.SLEEPS)
+        this.engine.wait(wait)
+      }
       this.#polling.waited(clockMonotonicNs() - now + polled)
     }
     for (let i = 0; i < queues.length; i++) queues[i]!.virtqueue.disableNotifications()
@@ -160,6 +169,7 @@ export class IoLoop implements EngineHandler {
     const time = this.#polling.time
     const queues = this.#queues
     if (time === 0 || queues.length === 0) return 0
+    this.statistics.add(THREAD_FIELD.POLLS)
     const start = clockMonotonicNs()
     for (;;) {
       for (let round = 0; round < ROUNDS; round++) {

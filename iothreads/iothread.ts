@@ -1,6 +1,8 @@
 import { Worker } from 'node:worker_threads'
 import { close, createEventfd, signalEventfd } from 'memfd-mmap'
 import { BELL, BELL_WORD, type Command, type CommandMessage, type Report, type WorkerOptions } from './messages.js'
+import { threadName } from './thread-name.js'
+import { ThreadStatistics } from './thread-statistics.js'
 
 export interface IoThreadOptions {
   readonly id: string
@@ -48,6 +50,7 @@ export class IoThread {
   engine = ''
   /** Why it is not io_uring, if that was tried. */
   engineFault: string | null = null
+  readonly statistics = new ThreadStatistics()
   readonly #worker: Worker
   readonly #doorbell: number
   readonly #bell: Int32Array
@@ -78,7 +81,7 @@ export class IoThread {
     const bell = new SharedArrayBuffer(BELL_WORD.COUNT * Int32Array.BYTES_PER_ELEMENT)
     this.#bell = new Int32Array(bell)
     const workerData: WorkerOptions = {
-      name: options.id,
+      name: threadName(options.id),
       cpus: options.cpus ?? null,
       pollMaxNs: options.pollMaxNs ?? DEFAULT_POLL_MAX_NS,
       pollGrow: options.pollGrow ?? 0,
@@ -86,6 +89,7 @@ export class IoThread {
       engine: options.engine ?? 'auto',
       doorbell: this.#doorbell,
       bell,
+      statistics: this.statistics.memory,
     }
     const url = new URL('./worker.js', import.meta.url)
     // Without the options of the process: what is preloaded there has no place in a loop that never yields.

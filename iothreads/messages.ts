@@ -119,4 +119,6 @@ export interface WorkerOptions {
   readonly doorbell: number
   /** The words of BELL_WORD, each of 32 bits. */
   readonly bell: SharedArrayBuffer
+  /** ThreadStatistics' memory. */
+  readonly statistics: SharedArrayBuffer
 }

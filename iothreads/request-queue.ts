@@ -20,6 +20,7 @@ import { READ, READ_FAULTS, type RequestReader } from './request-reader.js'
 import type { RequestTable } from './request-table.js'
 import type { ResponseWriter } from './response-writer.js'
 import { OPERATION, operationOf, QUEUE_FIELD, type QueueStatistics } from './statistics.js'
+import { THREAD_FIELD, type ThreadStatistics } from './thread-statistics.js'
 import type { UnitBinding } from './unit-binding.js'
 import type { UnitMap } from './unit-map.js'
 
@@ -34,6 +35,8 @@ export interface RequestQueueParts {
   units: UnitMap
   pool: BouncePool
   statistics: QueueStatistics
+  /** Of the IOThread. */
+  threadStatistics: ThreadStatistics
   callFd: number
   errFd: number
   /** Tells of a fault that the guest caused, for the log; rate limited by whoever listens. */
@@ -62,6 +65,7 @@ export class RequestQueue {
   readonly virtqueue: SplitVirtqueue
   readonly units: UnitMap
   readonly statistics: QueueStatistics
+  readonly #threadStatistics: ThreadStatistics
   callFd: number
   errFd: number
   /** False: nothing is fetched (being stopped, or broken). */
@@ -84,6 +88,7 @@ export class RequestQueue {
     this.table = parts.table
     this.units = parts.units
     this.statistics = parts.statistics
+    this.#threadStatistics = parts.threadStatistics
     this.callFd = parts.callFd
     this.errFd = parts.errFd
     this.#memory = parts.memory
@@ -121,6 +126,7 @@ export class RequestQueue {
     }
     if (fetched > 0) {
       this.statistics.add(QUEUE_FIELD.BATCHES)
+      this.#threadStatistics.add(THREAD_FIELD.REQUESTS, fetched)
       this.#passed(fetched)
     }
     return fetched

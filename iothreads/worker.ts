@@ -164,6 +164,7 @@ class IoThreadWorker implements LoopClient {
       units,
       pool: this.#pool,
       statistics: new QueueStatistics(units.bindings.length, spec.statistics),
+      threadStatistics: this.#loop.statistics,
       callFd: spec.callFd,
       errFd: spec.errFd,
       fault: this.#faultReporter(id, spec.index),

@@ -5,6 +5,7 @@ import { NullDriver } from '../../iothreads/drivers/null.js'
 import { IoLoop, type LoopClient } from '../../iothreads/io-loop.js'
 import { BELL, BELL_WORD, type WorkerOptions } from '../../iothreads/messages.js'
 import { QUEUE_FIELD } from '../../iothreads/statistics.js'
+import { THREAD_FIELD, ThreadStatistics } from '../../iothreads/thread-statistics.js'
 import { inquiry, read10, TEST_UNIT_READY } from '../support/iothreads/cdb.js'
 import { FakeDriver } from '../support/iothreads/fake-driver.js'
 import { QueueRig } from '../support/iothreads/queue-rig.js'
@@ -28,8 +29,9 @@ class Bench implements LoopClient {
   constructor(t: Teardown, engine: WorkerOptions['engine'], pollMaxNs = 0) {
     const { doorbell } = this
     const bell = this.bell.buffer as SharedArrayBuffer
+    const statistics = new ThreadStatistics().memory
     this.loop = new IoLoop(
-      { name: 'loop', cpus: null, pollMaxNs, pollGrow: 0, pollShrink: 0, engine, doorbell, bell },
+      { name: 'loop', cpus: null, pollMaxNs, pollGrow: 0, pollShrink: 0, engine, doorbell, bell, statistics },
       this,
     )
     t.teardown(() => {
@@ -121,6 +123,8 @@ for (const engine of ENGINES) {
       const seen = statistics.readQueue(QUEUE_FIELD.KICKS)
       t.ok(seen > 0 && seen <= 400, `${seen} notifications seen`)
     }
+    for (const { threadStatistics } of rigs) t.equal(threadStatistics.read(THREAD_FIELD.REQUESTS), 300)
+    t.equal(loop.statistics.read(THREAD_FIELD.POLLS), 0, 'polling is off')
     // The middle one goes; its slot is the next to be used.
     const gone = rigs[2]!
     loop.release(gone.queue, kicks[2]!)

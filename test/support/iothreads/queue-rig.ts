@@ -19,6 +19,7 @@ import { RequestReader } from '../../../iothreads/request-reader.js'
 import { RequestTable } from '../../../iothreads/request-table.js'
 import { ResponseWriter } from '../../../iothreads/response-writer.js'
 import { QueueStatistics } from '../../../iothreads/statistics.js'
+import { ThreadStatistics } from '../../../iothreads/thread-statistics.js'
 import { UnitMap } from '../../../iothreads/unit-map.js'
 import { LogicalUnit, Nexus, Target, UnitState } from '../../../scsi/index.js'
 import type { Teardown } from '../teardown.js'
@@ -55,6 +56,7 @@ export class QueueRig {
   readonly units = new UnitMap()
   readonly pool = new BouncePool()
   readonly statistics: QueueStatistics
+  readonly threadStatistics = new ThreadStatistics()
   readonly queue: RequestQueue
   /** Faults that were told of. */
   readonly faults: { code: string; fatal: boolean }[] = []
@@ -102,6 +104,7 @@ export class QueueRig {
       units: this.units,
       pool: this.pool,
       statistics: this.statistics,
+      threadStatistics: this.threadStatistics,
       callFd: -1,
       errFd: -1,
       fault: (code, fatal) => this.faults.push({ code, fatal }),
