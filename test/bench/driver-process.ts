@@ -40,8 +40,8 @@ export interface DriverReport {
 
 const isIothread = (name: string): boolean => /^io\d+$/.test(name)
 
-/** After the load, until what it left to be done later is done. */
-const SETTLE_MS = 2000
+/** Some 8 s after its start, at rest, V8 collects what is left of it, once: that is not what idling costs. */
+const SETTLE_MS = 10_000
 
 /** Descriptors that one request takes: three, or one with an indirect table. */
 function ringSize(depth: number, indirect: boolean): number {

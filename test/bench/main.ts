@@ -110,7 +110,7 @@ function show({ rows, idle, cpus }: Report): void {
   if (rows.some(isPolling)) print('Polling', pollingTable(rows))
   if (idle !== null) {
     const { queues, iothreads, seconds } = idle
-    const what = `A connected front end that does nothing for ${seconds.toFixed(0)} s; ${queues} queues, ${iothreads} IOThreads, default polling.`
+    const what = `The daemon over ${seconds.toFixed(0)} s, from 10 s after its front end's last request on; ${queues} queues, ${iothreads} IOThreads, default polling.`
     print('Idle', idleTable(idle), what)
   }
 }
