@@ -1,5 +1,5 @@
 /** The IOThreads of the daemon: those of its configuration, and those that come and go at run time. */
-import { IoThread, type IoThreadEvents } from '../iothreads/index.js'
+import { IoThread, type IoThreadEvents, type ThreadStatistics } from '../iothreads/index.js'
 import type { IothreadConfig } from './daemon-config.js'
 import { errorCode, errorReason, StartError } from './errors.js'
 import { type Heartbeat, Heartbeats } from './heartbeats.js'
@@ -17,6 +17,7 @@ export interface PooledIothread {
   readonly engine: string
   readonly config: IothreadConfig
   readonly origin: IothreadOrigin
+  readonly statistics: ThreadStatistics
   readonly heartbeat: Heartbeat
 }
 
@@ -78,8 +79,8 @@ export class IothreadPool {
   /** Those that run, in the order of their starts. */
   list(): PooledIothread[] {
     return [...this.#members.values()].map(({ thread, config, origin }) => {
-      const { id, tid, engine } = thread
-      return { id, tid, engine, config, origin, heartbeat: this.#heartbeats.of(thread)! }
+      const { id, tid, engine, statistics } = thread
+      return { id, tid, engine, config, origin, statistics, heartbeat: this.#heartbeats.of(thread)! }
     })
   }
 

@@ -5,6 +5,7 @@
 import { Counter, Gauge, Registry } from 'prom-client'
 import { FAULT_CODES } from '../iothreads/faults.js'
 import { FIELD, OPERATION, OPERATION_NAMES, QUEUE_FIELD, type QueueStatistics } from '../iothreads/statistics.js'
+import { THREAD_FIELD, type ThreadStatistics } from '../iothreads/thread-statistics.js'
 import type { Heartbeat } from './heartbeats.js'
 import { registerProcessMetrics } from './process-metrics.js'
 
@@ -27,6 +28,7 @@ export interface IothreadSource {
   /** Kernel thread id. */
   readonly tid: number
   readonly engine: string
+  readonly statistics: ThreadStatistics
   readonly heartbeat: Heartbeat
 }
 
@@ -46,6 +48,14 @@ const QUEUE_COUNTERS = [
   ['calls', 'Interrupts sent to the guest', QUEUE_FIELD.CALLS],
   ['batches', 'Passes over the available ring that found requests', QUEUE_FIELD.BATCHES],
   ['targetless_requests', 'Requests to a target or logical unit that does not exist', QUEUE_FIELD.TARGETLESS],
+] as const
+
+/** Counters of an IOThread: name, help, field. */
+const IOTHREAD_COUNTERS = [
+  ['requests', 'Requests that an IOThread has fetched, from whichever queue', THREAD_FIELD.REQUESTS],
+  ['sleeps', 'Times that an IOThread went to sleep for want of work', THREAD_FIELD.SLEEPS],
+  ['polls', 'Times that an IOThread polled before it would go to sleep', THREAD_FIELD.POLLS],
+  ['poll_hits', 'Times that it did not go to sleep, because polling found something to do', THREAD_FIELD.POLL_HITS],
 ] as const
 
 const PER_OPERATION = ['controller', 'queue', 'lun', 'op'] as const
@@ -72,6 +82,7 @@ export class Metrics {
     })
     registerFaults(this.#registry, source, this.#faults)
     registerIothreadInfo(this.#registry, source)
+    registerIothreadCounters(this.#registry, source)
     registerHeartbeats(this.#registry, source)
     registerQueueInfo(this.#registry, source)
     registerQueueCounters(this.#registry, source)
@@ -132,6 +143,21 @@ function registerIothreadInfo(registry: Registry, source: StatisticsSource): voi
       for (const { id, tid, engine } of source.iothreads()) this.set({ iothread: id, tid, engine }, 1)
     },
   })
+}
+
+function registerIothreadCounters(registry: Registry, source: StatisticsSource): void {
+  for (const [name, help, field] of IOTHREAD_COUNTERS) {
+    new Counter({
+      name: `vhost_user_scsi_iothread_${name}_total`,
+      help,
+      labelNames: ['iothread'],
+      registers: [registry],
+      collect() {
+        this.reset()
+        for (const { id, statistics } of source.iothreads()) this.inc({ iothread: id }, statistics.read(field))
+      },
+    })
+  }
 }
 
 function registerHeartbeats(registry: Registry, source: StatisticsSource): void {

@@ -58,13 +58,14 @@ t.test('the IOThreads of the configuration, in order', async (t) => {
   const configs = [settings('disk'), settings('bound', { cpus: [cpu!], pollMaxNs: 1000 })]
   await pool.start(configs)
   t.strictSame(
-    pool.list().map(({ tid: _tid, engine: _engine, heartbeat: _heartbeat, ...rest }) => rest),
+    pool.list().map(({ id, config, origin }) => ({ id, config, origin })),
     configs.map((config) => ({ id: config.id, config, origin: 'configuration' })),
   )
   for (const { id, tid, engine } of pool.list()) {
     const thread = pool.get(id)!
     t.equal(readFileSync(`/proc/self/task/${tid}/comm`, 'utf8'), `${id}\n`)
     t.strictSame([thread.tid, thread.engine], [tid, engine])
+    t.equal(pool.list().find((each) => each.id === id)!.statistics, thread.statistics)
     t.ok(lines.includes(`debug IOThread started ${JSON.stringify({ iothread: id, tid, engine })}`))
   }
   t.strictSame(getAffinity(pool.get('bound')!.tid), [cpu])

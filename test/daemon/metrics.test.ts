@@ -2,6 +2,7 @@ import t from 'tap'
 import { type IothreadSource, Metrics, type QueueSource } from '../../daemon/metrics.js'
 import { FAULT_CODES } from '../../iothreads/faults.js'
 import { OPERATION, QUEUE_FIELD, QueueStatistics } from '../../iothreads/statistics.js'
+import { THREAD_FIELD, ThreadStatistics } from '../../iothreads/thread-statistics.js'
 import { Metrics as Scrape } from '../support/prometheus.js'
 
 const PREFIX = 'vhost_user_scsi_'
@@ -25,7 +26,7 @@ function queue(overrides: Partial<QueueSource> = {}): QueueSource {
 
 function iothread(overrides: Partial<IothreadSource> = {}): IothreadSource {
   const heartbeat = { answered: 0, missed: 0, ageSeconds: 0, silent: false }
-  return { id: 'io0', tid: 4242, engine: 'io_uring', heartbeat, ...overrides }
+  return { id: 'io0', tid: 4242, engine: 'io_uring', statistics: new ThreadStatistics(), heartbeat, ...overrides }
 }
 
 function metricsOf(queues: readonly QueueSource[], iothreads: readonly IothreadSource[] = [], version = '1'): Metrics {
@@ -124,6 +125,29 @@ t.test('a queue that goes to another IOThread takes its counters along', async (
     [[{ controller: 'vm', queue: '0', lun: 'root', op: 'read' }, 2]],
     'one series, which goes on',
   )
+})
+
+t.test('what IOThreads do, as the shared counters stand at the scrape', async (t) => {
+  const iothreads = [iothread(), iothread({ id: 'io1', tid: 4243 })]
+  const metrics = metricsOf([], iothreads)
+  const counters = [
+    ['requests', THREAD_FIELD.REQUESTS],
+    ['sleeps', THREAD_FIELD.SLEEPS],
+    ['polls', THREAD_FIELD.POLLS],
+    ['poll_hits', THREAD_FIELD.POLL_HITS],
+  ] as const
+  const before = await scrape(metrics)
+  for (const [name] of counters) t.equal(before.select(`${PREFIX}iothread_${name}_total`).length, 2, 'at 0')
+  counters.forEach(([, field], i) => {
+    iothreads[1]!.statistics.add(field, i + 1)
+  })
+  for (let scrapes = 0; scrapes < 2; scrapes++) {
+    const after = await scrape(metrics)
+    counters.forEach(([name], i) => {
+      t.equal(after.sum(`${PREFIX}iothread_${name}_total`, { iothread: 'io0' }), 0)
+      t.equal(after.sum(`${PREFIX}iothread_${name}_total`, { iothread: 'io1' }), i + 1)
+    })
+  }
 })
 
 t.test('IOThreads and their heartbeats', async (t) => {
