@@ -19,7 +19,7 @@ export class AdaptivePolling {
     this.#shrink = shrink
   }
 
-  /** A wait of `nanoseconds` in all, polled and slept, has ended. */
+  /** What is polled for has come after `nanoseconds` in all, polled and slept. */
   waited(nanoseconds: number): void {
     if (this.#max === 0 || nanoseconds <= this.time) return
     if (nanoseconds > this.#max) {
@@ -27,5 +27,10 @@ export class AdaptivePolling {
     } else if (this.time < this.#max) {
       this.time = this.time === 0 ? Math.min(START_NS, this.#max) : Math.min(this.time * this.#grow, this.#max)
     }
+  }
+
+  /** It has not come in `nanoseconds`, and the wait is over for another reason. */
+  waitedInVain(nanoseconds: number): void {
+    if (nanoseconds > this.#max) this.waited(nanoseconds)
   }
 }

@@ -46,18 +46,26 @@ export class IoLoop implements EngineHandler {
   readonly statistics: ThreadStatistics
   readonly #client: LoopClient
   readonly #bell: Int32Array
-  readonly #polling: AdaptivePolling
+  /** What is learnt of waits that a queue's next request has ended, and of those that the end of a request has. */
+  readonly #fetchPolling: AdaptivePolling
+  readonly #completionPolling: AdaptivePolling
   /** Queues by slot; null: free. */
   readonly #slots: (RequestQueue | null)[] = []
   #queues: RequestQueue[] = []
   /** Queues without a kick descriptor. */
   #unnotified = 0
+  /** Counts the requests that did not end at once. */
+  #completions = 0
+  /** How long the wait was that has just ended, ns; negative: there was none. */
+  #waited = -1
 
   constructor(options: WorkerOptions, client: LoopClient) {
     this.#client = client
     this.#bell = new Int32Array(options.bell)
     this.statistics = new ThreadStatistics(options.statistics)
-    this.#polling = new AdaptivePolling(options.pollMaxNs, options.pollGrow, options.pollShrink)
+    const { pollMaxNs, pollGrow, pollShrink } = options
+    this.#fetchPolling = new AdaptivePolling(pollMaxNs, pollGrow, pollShrink)
+    this.#completionPolling = new AdaptivePolling(pollMaxNs, pollGrow, pollShrink)
     let engine: EventEngine | null = null
     let fault: string | null = null
     if (options.engine !== 'epoll') {
@@ -104,6 +112,7 @@ export class IoLoop implements EngineHandler {
   }
 
   completed(id: number, result: number): void {
+    this.#completions = (this.#completions + 1) | 0
     const queue = this.#slots[id >>> SLOT_BITS]!
     queue.completed(queue.table.requests[id & SLOT_MASK]!, result)
   }
@@ -123,9 +132,11 @@ export class IoLoop implements EngineHandler {
   #turn(): boolean {
     const queues = this.#queues
     const engine = this.engine
+    const completions = this.#completions
     let work = 0
     for (let i = 0; i < queues.length; i++) work += queues[i]!.drain()
-    if (work > 0) engine.submit()
+    const fetched = work
+    if (fetched > 0) engine.submit()
     work += engine.reap()
     if (Atomics.load(this.#bell, BELL_WORD.BELL) !== BELL.SILENT) {
       const why = Atomics.exchange(this.#bell, BELL_WORD.BELL, BELL.SILENT)
@@ -135,9 +146,24 @@ export class IoLoop implements EngineHandler {
       work++
     }
     this.#client.pollDrivers()
+    if (this.#waited >= 0) this.#learn(fetched > 0, this.#completions !== completions)
     for (let i = 0; i < queues.length; i++) queues[i]!.publish()
     this.#client.settle()
     return work > 0
+  }
+
+  /**
+   * Each source learns from the waits that it ended (as QEMU's handlers do): else a guest that sends its next request at
+   * once were never polled for behind a disk that takes longer than the limit. A wait that neither ended teaches both.
+   */
+  #learn(fetched: boolean, completed: boolean): void {
+    const waited = this.#waited
+    this.#waited = -1
+    if (fetched) this.#fetchPolling.waited(waited)
+    if (completed) this.#completionPolling.waited(waited)
+    if (fetched || completed) return
+    this.#fetchPolling.waitedInVain(waited)
+    this.#completionPolling.waitedInVain(waited)
   }
 
   #idle(): void {
@@ -159,14 +185,14 @@ export class IoLoop implements EngineHandler {
         this.statistics.add(THREAD_FIELD.SLEEPS)
         this.engine.wait(wait)
       }
-      this.#polling.waited(clockMonotonicNs() - now + polled)
+      this.#waited = clockMonotonicNs() - now + polled
     }
     for (let i = 0; i < queues.length; i++) queues[i]!.virtqueue.disableNotifications()
   }
 
   /** Polls for as long as that seems worth while. Negative: there is work; else the time it took, ns. */
   #poll(): number {
-    const time = this.#polling.time
+    const time = Math.max(this.#fetchPolling.time, this.#completionPolling.time)
     const queues = this.#queues
     if (time === 0 || queues.length === 0) return 0
     this.statistics.add(THREAD_FIELD.POLLS)

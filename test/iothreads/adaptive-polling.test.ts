@@ -56,6 +56,24 @@ t.test('transitions', async (t) => {
   }
 })
 
+t.test('a wait in vain teaches nothing within the limit, and as much as any beyond it', async (t) => {
+  const polling = new AdaptivePolling(32768, 0, 0)
+  t.strictSame(times(polling, [5000, 5000]), [4000, 8000])
+  polling.waitedInVain(10_000)
+  t.equal(polling.time, 8000)
+  polling.waitedInVain(32768)
+  t.equal(polling.time, 8000)
+  polling.waitedInVain(32769)
+  t.equal(polling.time, 0)
+  const slowly = new AdaptivePolling(32768, 0, 4)
+  t.strictSame(times(slowly, [5000, 5000]), [4000, 8000])
+  slowly.waitedInVain(1e9)
+  t.equal(slowly.time, 2000)
+  const off = new AdaptivePolling(0, 0, 0)
+  off.waitedInVain(1e9)
+  t.equal(off.time, 0)
+})
+
 t.test('never beyond the limit, whatever comes', async (t) => {
   for (const [max, grow, shrink] of [
     [32768, 0, 0],
