@@ -126,8 +126,8 @@ export class PackedModel {
     let descriptors = 0
     for (let chains = count % 5; chains > 0; chains--) {
       const serial = this.#serial
-      const total = 1 + ((count + serial) % 6)
       const isIndirect = (count + serial) % 3 === 0
+      const total = 1 + ((count + serial) % (isIndirect ? 6 : Math.min(6, this.#size)))
       const taken = isIndirect ? 1 : total
       if (taken > this.#driver.free) break
       this.#serial++
