@@ -2,7 +2,7 @@
 import { RESPONSE, TMF } from 'vhost-user-protocol-ts'
 import { CANCEL, type Command, type IoThread } from '../iothreads/index.js'
 import { commandsCleared, logicalUnitReset, nexusReset, type UnitState } from '../scsi/index.js'
-import type { TaskManagementRequest } from './control-queue.js'
+import type { Epoch, TaskManagementRequest } from './control-queue.js'
 
 /** What all controllers that have a LUN share. */
 export interface ManagedUnit {
@@ -38,28 +38,34 @@ export async function manageTask(nexuses: readonly ManagedNexus[], request: Task
   const ofTarget = nexuses.filter(({ target }) => target === request.target)
   // Also of a target that is not there, as in QEMU: then no nexus is left to be reset.
   if (request.function === TMF.I_T_NEXUS_RESET) return resetNexuses(ofTarget, request)
+  const perform = FUNCTIONS.get(request.function)
+  if (perform === undefined) return RESPONSE.FUNCTION_REJECTED
   if (ofTarget.length === 0) return RESPONSE.BAD_TARGET
   const nexus = ofTarget.find(({ lun }) => lun === request.lun)
-  if (nexus === undefined) return RESPONSE.INCORRECT_LUN
-  switch (request.function) {
-    case TMF.ABORT_TASK:
-      await cancel(nexus, request.tag, CANCEL.ABORTED, () => request.epoch.over)
-      return RESPONSE.OK
-    case TMF.ABORT_TASK_SET:
-      await cancel(nexus, null, CANCEL.ABORTED, () => request.epoch.over)
-      return RESPONSE.OK
-    case TMF.CLEAR_TASK_SET:
-      return clearTaskSet(nexus, request)
-    case TMF.LOGICAL_UNIT_RESET:
-      return resetUnit(nexus, request)
-    case TMF.QUERY_TASK:
-      return (await query(nexus, request.tag)) > 0 ? RESPONSE.FUNCTION_SUCCEEDED : RESPONSE.OK
-    case TMF.QUERY_TASK_SET:
-      return (await query(nexus, null)) > 0 ? RESPONSE.FUNCTION_SUCCEEDED : RESPONSE.OK
-    default:
-      // CLEAR ACA among them: no ACA is ever established (NormACA 0).
-      return RESPONSE.FUNCTION_REJECTED
-  }
+  return nexus === undefined ? RESPONSE.INCORRECT_LUN : perform(nexus, request)
+}
+
+/** Those of one logical unit. CLEAR ACA is not among them: no ACA is ever established (NormACA 0). */
+const FUNCTIONS = new Map<number, (nexus: ManagedNexus, request: TaskManagementRequest) => Promise<number>>([
+  [TMF.ABORT_TASK, (nexus, { tag, epoch }) => abort(nexus, tag, epoch)],
+  [TMF.ABORT_TASK_SET, (nexus, { epoch }) => abort(nexus, null, epoch)],
+  [TMF.CLEAR_TASK_SET, clearTaskSet],
+  [TMF.LOGICAL_UNIT_RESET, resetUnit],
+  [TMF.QUERY_TASK, (nexus, { tag }) => query(nexus, tag)],
+  [TMF.QUERY_TASK_SET, (nexus) => query(nexus, null)],
+])
+
+/** SAM-5 7.2, 7.3: one task of this initiator, or all. */
+async function abort(nexus: ManagedNexus, tag: Tag | null, epoch: Epoch): Promise<number> {
+  await cancel(nexus, tag, CANCEL.ABORTED, () => epoch.over)
+  return RESPONSE.OK
+}
+
+/** SAM-5 7.9, 7.10: whether there is such a task of this initiator. */
+async function query(nexus: ManagedNexus, tag: Tag | null): Promise<number> {
+  const { controller, target, lun } = nexus
+  const count = await tell(nexus, { type: 'query', controller, target, lun, tag }, () => false)
+  return count > 0 ? RESPONSE.FUNCTION_SUCCEEDED : RESPONSE.OK
 }
 
 /** SAM-5 7.7: the tasks of this initiator alone, on all units of the target. */
@@ -104,11 +110,6 @@ type TaskCommand = Extract<Command, { type: 'cancel' | 'query' }>
 function cancel(nexus: ManagedNexus, tag: Tag | null, reason: number, over: () => boolean): Promise<number> {
   const { controller, target, lun } = nexus
   return tell(nexus, { type: 'cancel', controller, target, lun, tag, reason }, over)
-}
-
-function query(nexus: ManagedNexus, tag: Tag | null): Promise<number> {
-  const { controller, target, lun } = nexus
-  return tell(nexus, { type: 'query', controller, target, lun, tag }, () => false)
 }
 
 /** Asks each IOThread, once where no queue is being moved. */

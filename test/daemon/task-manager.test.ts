@@ -88,26 +88,31 @@ function setting() {
   return { io0, io1, io2, own, others, place, otherPlace, epoch, ask, commands, shared }
 }
 
-const ALL = Object.values(TMF)
+const REJECTED = [TMF.CLEAR_ACA, 8, 0x80, 0xffffffff]
+const OF_A_UNIT = Object.values(TMF).filter((fn) => fn !== TMF.I_T_NEXUS_RESET && fn !== TMF.CLEAR_ACA)
 
 t.test('what is addressed', async (t) => {
   const { ask, commands } = setting()
-  for (const fn of ALL) {
-    const response = fn === TMF.I_T_NEXUS_RESET ? RESPONSE.OK : RESPONSE.BAD_TARGET
-    t.equal(await ask(fn, 1, 0), response, `function ${fn} of an unknown target`)
-  }
-  for (const fn of ALL) {
-    if (fn === TMF.I_T_NEXUS_RESET) continue
+  for (const fn of OF_A_UNIT) {
+    t.equal(await ask(fn, 1, 0), RESPONSE.BAD_TARGET, `function ${fn} of an unknown target`)
     t.equal(await ask(fn, 0, 2), RESPONSE.INCORRECT_LUN, `function ${fn} of an unknown unit`)
     t.equal(await ask(fn, 5, LUN_INVALID), RESPONSE.INCORRECT_LUN, `function ${fn} of no unit at all`)
   }
+  t.equal(await ask(TMF.I_T_NEXUS_RESET, 1, 0), RESPONSE.OK, 'no nexus is left to be reset')
   t.same(commands(), [[], [], []], 'nothing is done')
 })
 
 t.test('functions that there are not', async (t) => {
   const { ask, commands, own } = setting()
-  t.equal(await ask(TMF.CLEAR_ACA, 0, 0), RESPONSE.FUNCTION_REJECTED)
-  for (const fn of [8, 0x80, 0xffffffff]) t.equal(await ask(fn, 0, 0), RESPONSE.FUNCTION_REJECTED)
+  for (const fn of REJECTED) {
+    for (const [target, lun] of [
+      [0, 0],
+      [0, 2],
+      [1, 0],
+    ] as const) {
+      t.equal(await ask(fn, target, lun), RESPONSE.FUNCTION_REJECTED, `function ${fn} at ${target}:${lun}`)
+    }
+  }
   t.same(commands(), [[], [], []])
   t.same(
     own.map(({ attention }) => attention[0]),
