@@ -20,6 +20,7 @@ import { errorCode } from './errors.js'
 import type { IothreadPool, PooledIothread } from './iothread-pool.js'
 import type { Log } from './log.js'
 import type { Lun } from './lun.js'
+import { refreshLun } from './lun-refresh.js'
 import { daemonVersion } from './version.js'
 
 /** A controller and where its front end comes from. */
@@ -165,8 +166,11 @@ export class Administration implements ControlTarget {
   }
 
   async refreshLun(id: string): Promise<LunSize> {
-    const lun = this.#lun(id)
-    throw new ControlError('ENOTSUP', `lun "${lun.config.id}": its size is fixed`)
+    try {
+      return refreshLun(this.#lun(id), this.#log)
+    } catch (error) {
+      return refuse(error)
+    }
   }
 
   get #controllers(): Controller[] {

@@ -2,7 +2,10 @@
 import {
   type BackendDevice,
   DeviceError,
+  EVENT_RESET_REASON,
+  EVENT_TYPE,
   featureMask,
+  hasFeature,
   type MemoryRegion,
   type RingSetup,
   VHOST_USER_PROTOCOL_F,
@@ -11,22 +14,23 @@ import {
   VQ,
 } from 'vhost-user-protocol-ts'
 import { type IoThread, QueueStatistics } from '../iothreads/index.js'
-import { ATTENTION, raiseAttention } from '../scsi/index.js'
+import { inventoryChanged, powerOn } from '../scsi/index.js'
 import { ConfigSpace } from './config-space.js'
 import { ControlRing } from './control-ring.js'
+import { ControllerLuns } from './controller-luns.js'
 import type { ControllerConfig, LunPlace } from './daemon-config.js'
 import { EventRing } from './event-ring.js'
 import { GuestMemoryTable, type MemoryEntry } from './guest-memory-table.js'
 import { hostRing } from './host-ring.js'
-import type { ImageLock } from './image-lock.js'
 import type { Log } from './log.js'
 import type { Lun } from './lun.js'
+import { LunError } from './lun-error.js'
 import type { QueueSource } from './metrics.js'
 import { QueuePlacement } from './queue-placement.js'
 import { RequestRing } from './request-ring.js'
 import { Ring, type RingServer } from './ring.js'
 import { Serial } from './serial.js'
-import { type ManagedNexus, manageTask } from './task-manager.js'
+import { manageTask } from './task-manager.js'
 
 const FEATURES = featureMask(
   VIRTIO_SCSI_F.HOTPLUG,
@@ -73,21 +77,22 @@ export class Controller implements BackendDevice {
   readonly protocolFeatures: bigint
   readonly ringCount: number
   readonly maxMemorySlots = MEMORY_SLOTS
-  readonly #config: ControllerConfig
   readonly #configSpace: ConfigSpace
   readonly #placement: QueuePlacement
-  readonly #luns: readonly Lun[]
-  readonly #nexuses: readonly ManagedNexus[]
+  readonly #luns: ControllerLuns
   readonly #memory: GuestMemoryTable
   /** Those that the front end has started and enabled, by virtqueue index. */
   readonly #rings = new Map<number, Ring>()
-  /** Changes of what all rings rely on: the memory table, the IOThreads that know the controller. One after another. */
+  /** Changes of what all rings rely on: memory, LUNs, the IOThreads that know the controller; and new rings. One after another. */
   readonly #changes = new Serial()
   /** Counters of the request queues that were ever started. */
   readonly #statistics = new Map<number, QueueStatistics>()
   readonly #log: Log
   readonly #controlRing: ControlRing
   readonly #eventRing: EventRing
+  /** That the driver has accepted. */
+  #driverFeatures = 0n
+  #detached = false
 
   /** @param iothreads of each request queue @param luns in the order of the configuration */
   constructor(
@@ -98,23 +103,23 @@ export class Controller implements BackendDevice {
     events: ControllerEvents,
   ) {
     this.id = config.id
-    this.#config = config
     this.#placement = new QueuePlacement(config.id, iothreads)
-    this.#luns = luns
     this.#log = log
     this.#memory = new GuestMemoryTable(true)
     this.#configSpace = new ConfigSpace(config.numQueues)
     this.ringCount = config.numQueues + VQ.REQUEST
     this.protocolFeatures = PROTOCOL_FEATURES | (config.configSpace ? featureMask(VHOST_USER_PROTOCOL_F.CONFIG) : 0n)
-    this.#nexuses = config.luns.map(({ target, lun }, place) => {
-      const attention = new Int32Array(new SharedArrayBuffer(4))
-      raiseAttention(attention, ATTENTION.POWER_ON)
-      return { controller: this.id, placement: this.#placement, target, lun, attention, unit: luns[place]! }
+    this.#luns = new ControllerLuns(config.id, this.#placement, (at, type, reason) => {
+      // Not between the pause and the resume of the event ring: that is none of the driver's business.
+      void this.#changes.run(async () => this.#announce(at, type, reason))
+    })
+    config.luns.forEach((place, i) => {
+      this.#luns.add(luns[i]!, place)
     })
     const memory = () => this.#memory.memory
     this.#controlRing = new ControlRing(
       memory,
-      (request) => manageTask(this.#nexuses, request),
+      (request) => manageTask(this.#luns.nexuses, request),
       (code) => events.fault(VQ.CONTROL, code),
       (error) => events.failed(error),
     )
@@ -123,28 +128,87 @@ export class Controller implements BackendDevice {
 
   /** Makes the controller known to its IOThreads. */
   async attach(): Promise<void> {
-    const units = this.#config.luns.map(({ target, lun, readOnly }, place) => {
-      const { unit, state, medium } = this.#luns[place]!
-      const attention = this.#nexuses[place]!.attention.buffer as SharedArrayBuffer
-      return { target, lun, readOnly, config: unit, state: state.memory, attention, medium }
-    })
-    await this.#placement.attach(units)
-    this.#nexuses.forEach((nexus, place) => {
-      this.#luns[place]!.nexuses.add(nexus)
-    })
+    await this.#placement.attach(this.#luns.units())
   }
 
   /** Takes the controller away from its IOThreads. It is disconnected. */
   async detach(): Promise<void> {
-    this.#nexuses.forEach((nexus, place) => {
-      this.#luns[place]!.nexuses.delete(nexus)
+    await this.#changes.run(async () => {
+      this.#detached = true
+      this.#luns.clear()
+      await this.#placement.detach()
     })
-    await this.#changes.run(() => this.#placement.detach())
   }
 
   /** Its LUNs and their addresses. */
   get luns(): readonly LunPlace[] {
-    return this.#config.luns
+    return this.#luns.places
+  }
+
+  /** The id of a LUN by its place in the statistics. */
+  lunAt(place: number): string | undefined {
+    return this.#luns.known[place]
+  }
+
+  /**
+   * Adds a LUN while the guest runs, and tells it: by an event where its driver takes part in those, by unit attentions
+   * of the target's other LUNs. All rings stand still for a moment.
+   *
+   * @throws LunError EEXIST, EBUSY (see ControllerLuns.add), ESHUTDOWN: the controller is gone
+   * @throws DeviceError VUS_IMAGE_LOCKED
+   */
+  attachLun(lun: Lun, place: LunPlace): Promise<void> {
+    return this.#changes.run(async () => {
+      if (this.#detached) throw new LunError('ESHUTDOWN', `controller "${this.id}" is gone`)
+      this.#luns.add(lun, place)
+      try {
+        await this.#changeUnits()
+      } catch (error) {
+        this.#luns.remove(place.id)
+        throw error
+      }
+      this.#inventoryChanged(place, EVENT_RESET_REASON.RESCAN)
+    })
+  }
+
+  /**
+   * Takes a LUN away while the guest runs, and tells it. What is in flight ends first.
+   *
+   * @throws LunError ENOENT: it has no such LUN
+   */
+  detachLun(id: string): Promise<void> {
+    return this.#changes.run(async () => {
+      const place = this.#luns.place(id)
+      await this.#changeUnits(id)
+      this.#luns.remove(id)
+      this.#inventoryChanged(place, EVENT_RESET_REASON.REMOVED)
+    })
+  }
+
+  /** Has the IOThreads serve the LUNs as they are now, but for the one whose id is `without`. */
+  async #changeUnits(without?: string): Promise<void> {
+    const rings = [...this.#rings.values()]
+    await Promise.all(rings.map((ring) => ring.pause()))
+    try {
+      for (const statistics of this.#statistics.values()) statistics.grow(this.#luns.known.length)
+      await this.#placement.setUnits(this.#luns.units(without))
+    } finally {
+      await Promise.all(rings.map((ring) => ring.resume()))
+    }
+  }
+
+  /** The LUN inventory of a target has changed (SPC-4 6.33): the LUN at `place` has come or gone. */
+  #inventoryChanged({ id, target, lun }: LunPlace, reason: number): void {
+    inventoryChanged(this.#luns.nexuses.filter((nexus) => nexus.target === target && nexus.lun !== lun))
+    this.#announce({ target, lun }, EVENT_TYPE.TRANSPORT_RESET, reason)
+    const what = reason === EVENT_RESET_REASON.RESCAN ? 'attached at' : 'detached from'
+    this.#log.info({ lun: id, target }, `LUN "${id}" ${what} target ${target} lun ${lun}`)
+  }
+
+  /** Tells the driver of an event, if it takes part in events of this type (virtio 1.3 5.6.3). */
+  #announce({ target, lun }: Pick<LunPlace, 'target' | 'lun'>, type: number, reason: number): void {
+    const feature = type === EVENT_TYPE.PARAM_CHANGE ? VIRTIO_SCSI_F.CHANGE : VIRTIO_SCSI_F.HOTPLUG
+    if (hasFeature(this.#driverFeatures, feature)) this.#eventRing.send(type, target, lun, reason)
   }
 
   /** Request queues offered. */
@@ -166,7 +230,7 @@ export class Controller implements BackendDevice {
 
   /** The request queues that were ever started, for the metrics. */
   *queues(): Iterable<QueueSource> {
-    const luns = this.#config.luns.map(({ id }) => id)
+    const luns = this.#luns.known
     for (const [index, statistics] of this.#statistics) {
       const queue = index - VQ.REQUEST
       const { id: iothread, tid } = this.#placement.of(queue)
@@ -175,6 +239,7 @@ export class Controller implements BackendDevice {
   }
 
   setFeatures(features: bigint): void {
+    this.#driverFeatures = features
     this.#log.debug({ features: `0x${features.toString(16)}` }, 'the driver has accepted its features')
   }
 
@@ -240,19 +305,21 @@ export class Controller implements BackendDevice {
     return this.#changes.run(() => this.#placement.move(queue, to, () => this.#rings.get(queue + VQ.REQUEST)))
   }
 
-  async startRing(setup: RingSetup): Promise<void> {
-    const { index } = setup
-    const isFirst = index >= VQ.REQUEST && this.#running === 0
-    if (isFirst) this.#lockImages()
-    const ring = new Ring(setup, this.#serverOf(index), (current) => hostRing(current, this.#memory.memory))
-    this.#rings.set(index, ring)
-    try {
-      await ring.resume()
-    } catch (error) {
-      this.#rings.delete(index)
-      if (isFirst) this.#unlockImages()
-      throw error
-    }
+  startRing(setup: RingSetup): Promise<void> {
+    return this.#changes.run(async () => {
+      const { index } = setup
+      const isFirst = index >= VQ.REQUEST && this.#running === 0
+      if (isFirst) this.#luns.lock()
+      const ring = new Ring(setup, this.#serverOf(index), (current) => hostRing(current, this.#memory.memory))
+      this.#rings.set(index, ring)
+      try {
+        await ring.resume()
+      } catch (error) {
+        this.#rings.delete(index)
+        if (isFirst) this.#luns.unlock()
+        throw error
+      }
+    })
   }
 
   #serverOf(index: number): RingServer {
@@ -267,7 +334,7 @@ export class Controller implements BackendDevice {
     if (discard && index === VQ.CONTROL) this.#controlRing.discard()
     const base = await this.#rings.get(index)!.pause()
     this.#rings.delete(index)
-    if (index >= VQ.REQUEST && this.#running === 0) this.#unlockImages()
+    if (index >= VQ.REQUEST && this.#running === 0) this.#luns.unlock()
     return base
   }
 
@@ -276,28 +343,10 @@ export class Controller implements BackendDevice {
     return [...this.#rings.keys()].filter((index) => index >= VQ.REQUEST).length
   }
 
-  /** Only while a ring runs: so that another daemon can take over, or a migration's other side, when it does not. */
-  #lockImages(): void {
-    const held: ImageLock[] = []
-    try {
-      for (const { lock } of this.#luns) {
-        lock?.acquire()
-        if (lock !== undefined) held.push(lock)
-      }
-    } catch (error) {
-      for (const lock of held) lock.release()
-      throw error
-    }
-  }
-
-  #unlockImages(): void {
-    for (const { lock } of this.#luns) lock?.release()
-  }
-
   #statisticsOf(index: number): QueueStatistics {
     let statistics = this.#statistics.get(index)
     if (statistics === undefined) {
-      statistics = new QueueStatistics(this.#luns.length)
+      statistics = new QueueStatistics(this.#luns.known.length)
       this.#statistics.set(index, statistics)
     }
     return statistics
@@ -314,7 +363,7 @@ export class Controller implements BackendDevice {
   /** A virtio reset is a power-on for the initiator (SAM-5 6.3.1). */
   async reset(): Promise<void> {
     this.#eventRing.reset()
-    for (const { attention } of this.#nexuses) raiseAttention(attention, ATTENTION.POWER_ON)
+    powerOn(this.#luns.nexuses)
   }
 
   readConfig(offset: number, size: number): Uint8Array | undefined {
@@ -326,6 +375,7 @@ export class Controller implements BackendDevice {
   }
 
   async disconnect(): Promise<void> {
+    this.#driverFeatures = 0n
     this.#eventRing.reset()
     await this.#changeMemory([])
   }

@@ -64,7 +64,7 @@ class Daemon implements RunningDaemon {
       daemonVersion(),
     )
     this.#faults = new FaultLog(log, this.#metrics, (id, place) => {
-      return this.#served.find(({ controller }) => controller.id === id)?.controller.luns[place]?.id
+      return this.#served.find(({ controller }) => controller.id === id)?.controller.lunAt(place)
     })
     this.finished = new Promise((resolve, reject) => {
       this.#finish = resolve

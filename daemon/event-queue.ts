@@ -49,7 +49,7 @@ export class EventQueue {
     const bytes = new Uint8Array(EVENT.SIZE)
     const view = new DataView(bytes.buffer)
     view.setUint32(EVENT.EVENT, (type | (this.#missed ? EVENTS_MISSED : 0)) >>> 0, true)
-    if (unit !== undefined) encodeLun(bytes, EVENT.LUN, unit.target, unit.lun)
+    if (unit !== undefined) encodeUnit(bytes, unit.target, unit.lun)
     view.setUint32(EVENT.REASON, reason, true)
     this.#missed = false
     this.#queue.answer(request, bytes)
@@ -60,4 +60,16 @@ export class EventQueue {
     this.#queue.close()
     return this.#queue.nextAvailable
   }
+}
+
+/** Peripheral device addressing has one byte for a LUN (SAM-5 4.7.7.2). */
+const PERIPHERAL_LUNS = 256
+
+/**
+ * A LUN in the form that REPORT LUNS has it in: drivers take bytes 2 and 3 for their number of it without a look at the
+ * addressing method.
+ */
+function encodeUnit(bytes: Uint8Array, target: number, lun: number): void {
+  encodeLun(bytes, EVENT.LUN, target, lun)
+  if (lun < PERIPHERAL_LUNS) bytes[EVENT.LUN + 2] = 0
 }

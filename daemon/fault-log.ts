@@ -19,7 +19,7 @@ export class FaultLog {
   readonly #lunAt: (controller: string, place: number) => string | undefined
   readonly #logs = new Map<string, ControllerLog>()
 
-  /** @param lunAt the id of a controller's LUN by its place in the controller's list */
+  /** @param lunAt the id of a controller's LUN by its place in the statistics */
   constructor(
     log: Log,
     metrics: Pick<Metrics, 'countFault'>,

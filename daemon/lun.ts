@@ -18,6 +18,13 @@ function openImage(path: string, access: number): number {
   }
 }
 
+/** A LUN as one controller has it. */
+export interface LunNexus extends ManagedNexus {
+  readonly readOnly: boolean
+  /** Tells the driver of an event at the LUN, if it takes part in such events (virtio 1.3 5.6.6.3). */
+  announce(type: number, reason: number): void
+}
+
 export class Lun {
   readonly config: LunConfig
   readonly unit: UnitConfig
@@ -26,7 +33,7 @@ export class Lun {
   /** Held while a front end uses the LUN; undefined: nothing to lock. */
   readonly lock: ImageLock | undefined
   /** The controllers' ways to it. */
-  readonly nexuses = new Set<ManagedNexus>()
+  readonly nexuses = new Set<LunNexus>()
   readonly #fd: number
   readonly #mapping: Mapping | undefined
 

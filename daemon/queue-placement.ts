@@ -63,6 +63,31 @@ export class QueuePlacement implements Placement {
     await Promise.all(this.iothreads.map((iothread) => this.#exclude(iothread)))
   }
 
+  /**
+   * Gives the IOThreads other units. No queue is started. Where one of them cannot have them, all have the old ones, and
+   * this rejects.
+   */
+  async setUnits(units: readonly UnitSpec[]): Promise<void> {
+    const before = this.#units
+    this.#units = units
+    try {
+      await this.#tellUnits()
+    } catch (error) {
+      this.#units = before
+      await this.#tellUnits()
+      throw error
+    }
+  }
+
+  async #tellUnits(): Promise<void> {
+    const told = await Promise.allSettled(
+      this.iothreads.map((iothread) =>
+        iothread.send({ type: 'setUnits', controller: this.#controller, units: this.#units }),
+      ),
+    )
+    for (const each of told) if (each.status === 'rejected') throw each.reason
+  }
+
   /** Gives the IOThreads the guest's memory. No queue is started. Resolves when none of them has the old one. */
   async setMemory(regions: readonly MappedRegion[]): Promise<void> {
     this.#regions = regions

@@ -56,14 +56,28 @@ export const QUEUE_FIELD = {
   COUNT: 8 + FAULT_CODES.length,
 } as const
 
-export class QueueStatistics {
-  readonly memory: SharedArrayBuffer
-  readonly values: Float64Array
+function memoryFor(luns: number): SharedArrayBuffer {
+  return new SharedArrayBuffer(8 * (QUEUE_FIELD.COUNT + luns * PER_LUN))
+}
 
-  /** @param luns the number of LUNs of the controller; a LUN is named by its place in the controller's list */
+export class QueueStatistics {
+  memory: SharedArrayBuffer
+  values: Float64Array
+
+  /** @param luns as many as the controller ever had; a LUN is named by its place among these */
   constructor(luns: number, memory?: SharedArrayBuffer) {
-    this.memory = memory ?? new SharedArrayBuffer(8 * (QUEUE_FIELD.COUNT + luns * PER_LUN))
+    this.memory = memory ?? memoryFor(luns)
     this.values = new Float64Array(this.memory)
+  }
+
+  /** Makes room for `luns` LUNs: what was counted moves to other memory. Nobody counts meanwhile. */
+  grow(luns: number): void {
+    const memory = memoryFor(luns)
+    if (memory.byteLength <= this.memory.byteLength) return
+    const values = new Float64Array(memory)
+    values.set(this.values)
+    this.memory = memory
+    this.values = values
   }
 
   /** Adds one ended request. */

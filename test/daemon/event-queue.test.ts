@@ -45,7 +45,27 @@ t.test('an event goes into the first buffer, and tells of itself', async (t) => 
   t.equal(ring.calls, 1)
   queue.send(EVENT_TYPE.TRANSPORT_RESET, 0, 1, EVENT_RESET_REASON.REMOVED)
   t.equal(ring.reap()[0]?.head, buffers[1]!.head)
-  t.match(eventAt(ring, buffers[1]!.answer), { event: EVENT_TYPE.TRANSPORT_RESET, reason: 2 })
+  t.same(eventAt(ring, buffers[1]!.answer), {
+    event: EVENT_TYPE.TRANSPORT_RESET,
+    lun: [1, 0, 0, 1, 0, 0, 0, 0],
+    reason: 2,
+  })
+})
+
+t.test('a LUN has the form that REPORT LUNS has it in', async (t) => {
+  const { ring, queue } = eventQueue(t)
+  for (const [lun, bytes] of [
+    [0, [0, 0]],
+    [255, [0, 255]],
+    [256, [0x41, 0]],
+    [16383, [0x7f, 255]],
+  ] as const) {
+    const { answer } = ring.add(NOTHING, EVENT.SIZE)
+    ring.publish()
+    queue.send(EVENT_TYPE.TRANSPORT_RESET, 7, lun, EVENT_RESET_REASON.RESCAN)
+    t.same(eventAt(ring, answer).lun, [1, 7, ...bytes, 0, 0, 0, 0])
+    ring.reap()
+  }
 })
 
 t.test('buffers stay in the ring until there is an event', async (t) => {

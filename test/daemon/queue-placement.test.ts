@@ -1,13 +1,15 @@
 import t from 'tap'
 import { QueuePlacement } from '../../daemon/queue-placement.js'
 import { Ring, type RingServer } from '../../daemon/ring.js'
-import type { Command, HostRing, IoThread } from '../../iothreads/index.js'
+import type { Command, HostRing, IoThread, UnitSpec } from '../../iothreads/index.js'
 
 /** Takes commands as an IOThread does, and holds them against what its worker would refuse. */
 class FakeIoThread {
   readonly id: string
   readonly got: string[] = []
   refuses: Command['type'] | undefined
+  /** How many it was given when it was attached. */
+  units = 0
   #attached = false
 
   constructor(id: string) {
@@ -20,7 +22,9 @@ class FakeIoThread {
     if ((command.type === 'attachController') === this.#attached) throw new Error(`${this.id}: ${command.type}`)
     if (command.type === 'attachController') this.#attached = true
     if (command.type === 'detachController') this.#attached = false
-    this.got.push(command.type === 'setMemory' ? `setMemory ${command.regions.length}` : command.type)
+    if (command.type === 'attachController') this.units = command.units.length
+    if (command.type === 'setUnits') this.got.push(`setUnits ${command.units.length}`)
+    else this.got.push(command.type === 'setMemory' ? `setMemory ${command.regions.length}` : command.type)
     return 0
   }
 }
@@ -142,4 +146,24 @@ t.test('a queue that cannot be started there goes back', async (t) => {
   t.same(placement.iothreads, [a])
   t.same(all[1]!.got.at(-1), 'detachController')
   t.equal(placement.moving, undefined)
+})
+
+t.test('other units', async (t) => {
+  const all = fakes(3)
+  const [a, b, c] = threads(all) as [IoThread, IoThread, IoThread]
+  const placement = new QueuePlacement('vm', [a, b])
+  await placement.attach([])
+  for (const fake of all) fake.got.length = 0
+  const unit = { target: 0, lun: 1 } as UnitSpec
+  await placement.setUnits([unit])
+  t.same(
+    all.map(({ got }) => got),
+    [['setUnits 1'], ['setUnits 1'], []],
+  )
+  all[1]!.refuses = 'setUnits'
+  await t.rejects(placement.setUnits([unit, unit]), { message: 'io1 refuses setUnits' })
+  all[1]!.refuses = undefined
+  t.same(all[0]!.got, ['setUnits 1', 'setUnits 2', 'setUnits 1'], 'all have what they had')
+  await placement.move(0, c, () => undefined)
+  t.equal(all[2]!.units, 1, 'who comes later has them too')
 })

@@ -59,6 +59,24 @@ t.test('the same memory seen twice', async (t) => {
   t.equal(reader.read(7, OPERATION.WRITE, FIELD.BYTES), 0, 'a LUN that is not there')
 })
 
+t.test('room for more LUNs', async (t) => {
+  const statistics = new QueueStatistics(1)
+  statistics.count(0, OPERATION.OTHER, 9, true)
+  statistics.add(QUEUE_FIELD.KICKS)
+  const { memory } = statistics
+  statistics.grow(1)
+  t.equal(statistics.memory, memory, 'there is room already')
+  statistics.grow(3)
+  t.not(statistics.memory, memory)
+  t.equal(statistics.readQueue(QUEUE_FIELD.KICKS), 1)
+  t.equal(statistics.read(0, OPERATION.OTHER, FIELD.ERRORS), 1, 'what was counted stays')
+  new QueueStatistics(3, statistics.memory).count(2, OPERATION.READ, 7, false)
+  t.equal(statistics.read(2, OPERATION.READ, FIELD.BYTES), 7)
+  t.equal(statistics.read(1, OPERATION.READ, FIELD.REQUESTS), 0)
+  statistics.grow(2)
+  t.equal(statistics.read(2, OPERATION.READ, FIELD.BYTES), 7, 'it never gets less')
+})
+
 t.test('what commands are counted as', async (t) => {
   const state = UnitState.create(1000)
   const unit = new LogicalUnit(unitConfig(), state)

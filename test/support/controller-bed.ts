@@ -1,7 +1,7 @@
 import { socketPair } from 'memfd-mmap'
 import { BackendSession, FrontEnd } from 'vhost-user-protocol-ts'
 import { Controller } from '../../daemon/controller.js'
-import type { ControllerConfig, LunConfig } from '../../daemon/daemon-config.js'
+import type { ControllerConfig, LunConfig, LunPlace } from '../../daemon/daemon-config.js'
 import { createLog } from '../../daemon/log.js'
 import { Lun } from '../../daemon/lun.js'
 import { IoThread } from '../../iothreads/index.js'
@@ -28,13 +28,14 @@ export class ControllerBed {
     this.luns = luns
     this.iothreads = iothreads
     const ofQueues = config.queueToIothread.map((i) => iothreads[i]!)
-    this.controller = new Controller(config, ofQueues, luns, createLog({ level: 'silent', format: 'json' }), {
+    const ofPlaces = config.luns.map(({ id }) => luns.find((lun) => lun.config.id === id)!)
+    this.controller = new Controller(config, ofQueues, ofPlaces, createLog({ level: 'silent', format: 'json' }), {
       fault: (index, code) => this.faults.push([index, code]),
       failed: (error) => this.failures.push(error),
     })
   }
 
-  /** LUN i of the list is at target 0, LUN i. */
+  /** LUN i of the list is at target 0, LUN i, unless the configuration has a list of its own. */
   static async start(t: Teardown, { luns = [{}], config = {} }: ControllerBedOptions = {}): Promise<ControllerBed> {
     const opened = luns.map((lun, i) => Lun.open(lunConfig({ id: `disk${i}`, ...lun })))
     const events = { fault: () => {}, failed: () => {}, mediumFault: () => {} }
@@ -57,6 +58,15 @@ export class ControllerBed {
       for (const iothread of iothreads) await iothread.stop()
       for (const lun of opened) lun.close()
     })
+    return bed
+  }
+
+  /** Another controller with LUNs and IOThreads of this one. */
+  async beside(t: Teardown, id: string, luns: readonly LunPlace[]): Promise<ControllerBed> {
+    const config = { id, numQueues: 4, queueToIothread: [1, 0, 1, 0], configSpace: false, luns }
+    const bed = new ControllerBed(config, this.luns, this.iothreads)
+    await bed.controller.attach()
+    t.teardown(() => bed.controller.detach())
     return bed
   }
 

@@ -1,0 +1,155 @@
+/** The LUNs of one controller: their addresses, their nexuses, and what is held for them. They come and go. */
+import type { UnitSpec } from '../iothreads/index.js'
+import { ATTENTION, raiseAttention } from '../scsi/index.js'
+import type { LunPlace } from './daemon-config.js'
+import type { Lun, LunNexus } from './lun.js'
+import { LunError } from './lun-error.js'
+import type { Placement } from './task-manager.js'
+
+interface Member {
+  readonly lun: Lun
+  readonly place: LunPlace
+  readonly nexus: LunNexus
+}
+
+/** Tells the driver of an event at an address (virtio 1.3 5.6.6.3). */
+export type Announce = (at: Pick<LunPlace, 'target' | 'lun'>, type: number, reason: number) => void
+
+export class ControllerLuns {
+  readonly #controller: string
+  readonly #placement: Placement
+  readonly #announce: Announce
+  readonly #members = new Map<string, Member>()
+  /** Ids of all that were ever here: what statistics name them by. One that comes again has its old counters. */
+  readonly #known: string[] = []
+  #locked = false
+
+  constructor(controller: string, placement: Placement, announce: Announce) {
+    this.#controller = controller
+    this.#placement = placement
+    this.#announce = announce
+  }
+
+  /** Their addresses. */
+  get places(): readonly LunPlace[] {
+    return [...this.#members.values()].map(({ place }) => place)
+  }
+
+  get nexuses(): readonly LunNexus[] {
+    return [...this.#members.values()].map(({ nexus }) => nexus)
+  }
+
+  /** Ids by what statistics name them by, also of those that are gone. */
+  get known(): readonly string[] {
+    return this.#known
+  }
+
+  /** @throws LunError ENOENT: there is none of that id */
+  place(id: string): LunPlace {
+    return this.#member(id).place
+  }
+
+  #member(id: string): Member {
+    const member = this.#members.get(id)
+    if (member === undefined) throw new LunError('ENOENT', `controller "${this.#controller}" has no LUN "${id}"`)
+    return member
+  }
+
+  /**
+   * Adds a LUN; its nexus begins with a power on.
+   *
+   * @throws LunError EEXIST: it is here already, or its address is taken; EBUSY: another controller writes to it, and it is
+   *   not to be shared
+   * @throws DeviceError VUS_IMAGE_LOCKED
+   */
+  add(lun: Lun, place: LunPlace): void {
+    this.#check(lun, place)
+    if (this.#locked) lun.lock?.acquire()
+    const attention = new Int32Array(new SharedArrayBuffer(4))
+    raiseAttention(attention, ATTENTION.POWER_ON)
+    const nexus: LunNexus = {
+      controller: this.#controller,
+      placement: this.#placement,
+      target: place.target,
+      lun: place.lun,
+      readOnly: place.readOnly,
+      attention,
+      unit: lun,
+      announce: (type, reason) => this.#announce(place, type, reason),
+    }
+    if (!this.#known.includes(place.id)) this.#known.push(place.id)
+    this.#members.set(place.id, { lun, place, nexus })
+    lun.nexuses.add(nexus)
+  }
+
+  #check({ config, nexuses }: Lun, { id, target, lun, readOnly }: LunPlace): void {
+    const here = `controller "${this.#controller}"`
+    if (this.#members.has(id)) throw new LunError('EEXIST', `${here} has LUN "${id}" already`)
+    const other = this.places.find((each) => each.target === target && each.lun === lun)
+    if (other !== undefined) {
+      throw new LunError('EEXIST', `${here} has LUN "${other.id}" at target ${target} lun ${lun} already`)
+    }
+    if (readOnly || config.shareRw) return
+    const writer = [...nexuses].find((nexus) => !nexus.readOnly)
+    if (writer === undefined) return
+    throw new LunError(
+      'EBUSY',
+      `LUN "${id}": both controller "${writer.controller}" and ${here} could write to it, ` +
+        'expected share-rw=on, or read-only=on for all but one',
+    )
+  }
+
+  /** Takes a LUN away: no IOThread has it any more. @throws LunError ENOENT */
+  remove(id: string): void {
+    const { lun, nexus } = this.#member(id)
+    this.#members.delete(id)
+    lun.nexuses.delete(nexus)
+    if (this.#locked) lun.lock?.release()
+  }
+
+  /** The controller is gone. */
+  clear(): void {
+    for (const id of [...this.#members.keys()]) this.remove(id)
+  }
+
+  /** What IOThreads are told of the LUNs, but for the one whose id is `without`. */
+  units(without?: string): UnitSpec[] {
+    return [...this.#members]
+      .filter(([id]) => id !== without)
+      .map(([id, { lun, place, nexus }]) => ({
+        place: this.#known.indexOf(id),
+        target: place.target,
+        lun: place.lun,
+        readOnly: place.readOnly,
+        config: lun.unit,
+        state: lun.state.memory,
+        attention: nexus.attention.buffer as SharedArrayBuffer,
+        medium: lun.medium,
+      }))
+  }
+
+  /**
+   * Takes the locks of the images: only while a ring runs, so that another daemon can take over, or a migration's other
+   * side, when none does.
+   *
+   * @throws DeviceError VUS_IMAGE_LOCKED: then none is taken
+   */
+  lock(): void {
+    const held: Lun[] = []
+    try {
+      for (const { lun } of this.#members.values()) {
+        lun.lock?.acquire()
+        held.push(lun)
+      }
+    } catch (error) {
+      for (const { lock } of held) lock?.release()
+      throw error
+    }
+    this.#locked = true
+  }
+
+  unlock(): void {
+    this.#locked = false
+    for (const { lun } of this.#members.values()) lun.lock?.release()
+  }
+}
