@@ -188,12 +188,12 @@ export class Controller implements BackendDevice {
   /** Has the IOThreads serve the LUNs as they are now, but for the one whose id is `without`. */
   async #changeUnits(without?: string): Promise<void> {
     const rings = [...this.#rings.values()]
-    await Promise.all(rings.map((ring) => ring.pause()))
+    await pauseAll(rings)
     try {
       for (const statistics of this.#statistics.values()) statistics.grow(this.#luns.known.length)
       await this.#placement.setUnits(this.#luns.units(without))
     } finally {
-      await Promise.all(rings.map((ring) => ring.resume()))
+      await resumeAll(rings)
     }
   }
 
@@ -289,11 +289,11 @@ export class Controller implements BackendDevice {
         this.#memory.discard(entries)
         throw error
       }
-      await Promise.all(rings.map((ring) => ring.pause()))
+      await pauseAll(rings)
       const gone = this.#memory.replace(entries, memory)
       await this.#placement.setMemory(this.#memory.regions)
       GuestMemoryTable.unmap(gone)
-      await Promise.all(rings.map((ring) => ring.resume()))
+      await resumeAll(rings)
     })
   }
 
@@ -379,4 +379,22 @@ export class Controller implements BackendDevice {
     this.#eventRing.reset()
     await this.#changeMemory([])
   }
+}
+
+/**
+ * Has rings stand still. Task management goes first and comes back last: what is in a request ring before a function
+ * comes is to be found by it.
+ */
+async function pauseAll(rings: readonly Ring[]): Promise<void> {
+  await Promise.all(rings.filter(isControl).map((ring) => ring.pause()))
+  await Promise.all(rings.filter((ring) => !isControl(ring)).map((ring) => ring.pause()))
+}
+
+async function resumeAll(rings: readonly Ring[]): Promise<void> {
+  await Promise.all(rings.filter((ring) => !isControl(ring)).map((ring) => ring.resume()))
+  await Promise.all(rings.filter(isControl).map((ring) => ring.resume()))
+}
+
+function isControl({ setup }: Ring): boolean {
+  return setup.index === VQ.CONTROL
 }

@@ -35,7 +35,7 @@ export class ControllerBed {
     })
   }
 
-  /** LUN i of the list is at target 0, LUN i, unless the configuration has a list of its own. */
+  /** LUN i of the list is at target 0, LUN i. */
   static async start(t: Teardown, { luns = [{}], config = {} }: ControllerBedOptions = {}): Promise<ControllerBed> {
     const opened = luns.map((lun, i) => Lun.open(lunConfig({ id: `disk${i}`, ...lun })))
     const events = { fault: () => {}, failed: () => {}, mediumFault: () => {} }
