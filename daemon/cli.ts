@@ -86,7 +86,10 @@ function parseArguments(args: readonly string[]): { flags: Record<string, unknow
   const options = Object.fromEntries(Object.entries(FLAGS).map(([name, flag]) => [name, yargsOption(flag)]))
   const parser = yargs()
     .scriptName('vhost-user-scsid')
-    .usage('$0 [serve] [options]\n\nServes SCSI disks to a virtual machine over vhost-user.')
+    .usage(
+      '$0 [serve] [options]\n$0 ctl COMMAND        (for a daemon that runs: see ctl --help)\n\n' +
+        'Serves SCSI disks to a virtual machine over vhost-user.',
+    )
     .command(['serve', '$0'], false, (command) => command.options(options))
     .parserConfiguration({
       'boolean-negation': false,

@@ -82,7 +82,7 @@ function resolveIothreads(iothreads: readonly IothreadSettings[], faults: string
 }
 
 /** Fills in the defaults of one IOThread. */
-export function resolveIothread({ id, cpus, ...polling }: IothreadSettings): IothreadConfig {
+function resolveIothread({ id, cpus, ...polling }: IothreadSettings): IothreadConfig {
   return {
     id,
     ...(cpus !== undefined && { cpus }),

@@ -7,6 +7,14 @@ import { setFlagsFromString } from 'node:v8'
 
 if (process.argv.includes('--print-capabilities')) {
   process.stdout.write('{"type":"scsi"}\n')
+} else if (process.argv[2] === 'ctl') {
+  const { runCtl } = await import('./ctl/run-ctl.js')
+  const { status, stdout, stderr } = await runCtl(process.argv.slice(3), process.env)
+  // A reader that has seen enough and leaves is no fault.
+  process.stdout.on('error', () => {})
+  process.stdout.write(stdout)
+  process.stderr.write(stderr)
+  process.exitCode = status
 } else {
   // The way of a request is many small functions, of which V8's own limits would inline only some. Said before anything of it is
   // compiled, as V8 wants it.

@@ -27,7 +27,7 @@ export function createApp(target: ControlTarget, log: Log): OpenAPIHono {
 
   app.use(async (c, next) => {
     await next()
-    if (c.req.method !== 'GET') log.info({ status: c.res.status }, oneLine(`control: ${c.req.method} ${c.req.path}`))
+    if (c.req.method !== 'GET') log.debug({ status: c.res.status }, oneLine(`control: ${c.req.method} ${c.req.path}`))
   })
   app.use(async (c, next) => checkLength(c) ?? next())
 

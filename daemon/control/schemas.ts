@@ -75,7 +75,7 @@ export const queueSchema = z
     size: count.nullable().describe('descriptors of its ring; null: not started'),
     moves: count.describe('times that it was given to another IOThread'),
     counters: z
-      .strictObject({
+      .object({
         kicks: count.describe('notifications from the driver'),
         calls: count.describe('notifications to the driver'),
         batches: count.describe('passes over the ring that fetched something'),

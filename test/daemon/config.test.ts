@@ -1,5 +1,5 @@
 import t from 'tap'
-import { resolveConfig, resolveIothread } from '../../daemon/config.js'
+import { resolveConfig } from '../../daemon/config.js'
 
 t.test('nothing configured: one memory LUN on the default socket', (t) => {
   const config = resolveConfig({}, { cpus: 8 })
@@ -32,13 +32,6 @@ t.test('IOThreads', (t) => {
   const several = resolveConfig({ iothreads: [{ id: 'a' }, { id: 'b' }], controllers: [{ 'num-queues': 3 }] })
   t.strictSame(several.controllers[0]!.queueToIothread, [0, 1, 0], 'several: round robin')
   t.throws(() => resolveConfig({ iothreads: [{ id: 'a' }, { id: 'a' }] }), { message: 'IOThread id "a" is used twice' })
-  t.end()
-})
-
-t.test('one IOThread, its defaults filled in', (t) => {
-  t.strictSame(resolveIothread({ id: 'a' }), { id: 'a', pollMaxNs: 32768, pollGrow: 0, pollShrink: 0 })
-  const settings = { id: 'a', cpus: [2], 'poll-max-ns': 1, 'poll-grow': 3, 'poll-shrink': 4 }
-  t.strictSame(resolveIothread(settings), { id: 'a', cpus: [2], pollMaxNs: 1, pollGrow: 3, pollShrink: 4 })
   t.end()
 })
 

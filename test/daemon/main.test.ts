@@ -71,6 +71,11 @@ t.test('what cannot be served: one line on stderr, exit status 2', async (t) => 
     ],
     ['socket path too long', [`--socket-path=${long}`], /the socket path has \d+ bytes, the limit is 107$/],
     ['socket in use', [`--socket-path=${at('live')}`], /\/live: the socket is in use by a live process$/],
+    [
+      'control socket in use',
+      [socket, `--control-socket=${at('live')}`],
+      /\/live: the socket is in use by a live process$/,
+    ],
     ['no socket', [`--socket-path=${at('disk.img')}`], /\/disk\.img: exists and is not a socket$/],
     ['descriptor that is not open', ['--fd=999'], /--fd=999: expected an open Unix stream socket$/],
     ['unknown option', ['--bogus'], /Unknown argument: bogus; see --help$/],
@@ -136,6 +141,22 @@ t.test('metrics', async (t) => {
   close(connectUnix(daemon.socketPath))
   await eventually(LIMIT_MS, 'the connection', async () => ((await connections())[0]?.value === 1 ? true : undefined))
   t.match(await daemon.stop(), { code: 0 })
+})
+
+t.test('ctl', async (t) => {
+  const nowhere = join(tempDir(t), 'c')
+  t.match(await finish(t, 'ctl', '--help'), { code: 0, stdout: /^vhost-user-scsid ctl .*queue-attach/s, stderr: '' })
+  t.match(await finish(t, 'ctl', 'top'), {
+    code: 2,
+    stdout: '',
+    stderr: /^vhost-user-scsid: ctl: unknown command "top"/,
+  })
+  t.strictSame(await finish(t, 'ctl', 'status', `--control-socket=${nowhere}`), {
+    code: 1,
+    stdout: '',
+    stderr: `vhost-user-scsid: ctl status: ${nowhere}: there is no such socket: expected the control socket of a running daemon (the daemon's --control-socket)\n`,
+  })
+  t.match(await finish(t, '--help'), { code: 0, stdout: /ctl --help/ })
 })
 
 t.test('--print-capabilities wins over everything', async (t) => {

@@ -10,7 +10,7 @@ function api() {
   const target = new FakeControlTarget()
   const logged: { level: string; fields: Record<string, unknown>; text: string }[] = []
   const log = Object.fromEntries(
-    ['info', 'error'].map((level) => [
+    ['debug', 'error'].map((level) => [
       level,
       (fields: Record<string, unknown>, text: string) => logged.push({ level, fields, text }),
     ]),
@@ -85,7 +85,7 @@ t.test('IOThreads come and go', async (t) => {
   ])
   t.match(
     logged[0],
-    { level: 'info', fields: { status: 201 }, text: 'control: POST /v1/iothreads' },
+    { level: 'debug', fields: { status: 201 }, text: 'control: POST /v1/iothreads' },
     'changes are logged',
   )
 })

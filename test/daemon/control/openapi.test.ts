@@ -7,7 +7,7 @@ import type { Log } from '../../../daemon/log.js'
 import { FakeControlTarget } from '../../support/control-target.js'
 
 const DOCS = join(import.meta.dirname, '..', '..', '..', '..', 'docs', 'control-api.json')
-const LOG = { info() {}, error() {} } as unknown as Log
+const LOG = { debug() {}, error() {} } as unknown as Log
 
 interface Operation {
   summary?: string

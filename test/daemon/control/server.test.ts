@@ -13,7 +13,7 @@ import { tempDir } from '../../support/temp-dir.js'
 import { ask } from '../../support/unix-http.js'
 
 const WAIT = 30_000
-const LOG = { info() {}, error() {} } as unknown as Log
+const LOG = { debug() {}, error() {} } as unknown as Log
 
 async function serve(t: Teardown, limits = LIMITS) {
   const target = new FakeControlTarget()

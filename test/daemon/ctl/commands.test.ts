@@ -1,0 +1,53 @@
+import t from 'tap'
+import * as routes from '../../../daemon/control/routes.js'
+import type { ControlClient } from '../../../daemon/ctl/client.js'
+import { type Arguments, COMMANDS } from '../../../daemon/ctl/commands.js'
+import { CtlError } from '../../../daemon/ctl/errors.js'
+
+/** What a command asks for first; nothing is answered. */
+async function asked(name: string, args: Arguments): Promise<[string, string, unknown]> {
+  const requests: [string, string, unknown][] = []
+  const refuse = (method: string, path: string, body?: unknown): Promise<never> => {
+    requests.push([method, path, body])
+    return Promise.reject(new CtlError('EIO', 'no answer'))
+  }
+  const client = {
+    ask: (_schema: unknown, method: string, path: string, body?: object) => refuse(method, path, body),
+    tell: refuse,
+  } as unknown as ControlClient
+  await COMMANDS[name]!.prepare(args)(client).catch(() => {})
+  return requests[0]!
+}
+
+t.test('each command and its request', async (t) => {
+  const cases: [string, Arguments, string, string, unknown?][] = [
+    ['status', {}, 'GET', '/v1/status'],
+    ['iothreads', {}, 'GET', '/v1/iothreads'],
+    ['queues', {}, 'GET', '/v1/queues'],
+    ['luns', {}, 'GET', '/v1/luns'],
+    ['iothread-add', { cpus: '1+0' }, 'POST', '/v1/iothreads', { cpus: [0, 1] }],
+    ['iothread-free', { ID: 'a' }, 'DELETE', '/v1/iothreads/a'],
+    [
+      'queue-attach',
+      { CONTROLLER: 'a b', QUEUES: '3', IOTHREAD: 'x' },
+      'PUT',
+      '/v1/controllers/a%20b/queues/3',
+      { iothread: 'x' },
+    ],
+    ['queue-attach', { CONTROLLER: 'a', QUEUES: 'all', IOTHREAD: 'x' }, 'GET', '/v1/queues'],
+    ['queue-worker', { CONTROLLER: 'a/b', QUEUE: '3' }, 'GET', '/v1/controllers/a%2Fb/queues/3'],
+    ['lun-clear-fault', { ID: 'a?b' }, 'POST', '/v1/luns/a%3Fb/clear-fault'],
+    ['lun-refresh', { ID: 'a' }, 'POST', '/v1/luns/a/refresh'],
+  ]
+  for (const [name, args, method, path, body] of cases) {
+    t.strictSame(await asked(name, args), [method, path, body], name)
+  }
+  t.strictSame([...new Set(cases.map(([name]) => name))], Object.keys(COMMANDS), 'none is left out')
+})
+
+t.test('options are those of the configuration', (t) => {
+  const { options } = COMMANDS['iothread-add']!
+  const body = routes.addIothread.request.body.content['application/json'].schema
+  t.strictSame(Object.keys(options), Object.keys(body.shape))
+  t.end()
+})
