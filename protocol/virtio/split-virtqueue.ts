@@ -134,10 +134,11 @@ export class SplitVirtqueue {
   }
 
   /**
-   * Tells the driver that it need not notify. With EVENT_IDX the stale avail_event does so by itself, but for one
-   * notification each time the index passes it.
+   * Tells the driver that it need not notify. With EVENT_IDX it may do so once when its index comes round to avail_event,
+   * which is put behind it.
    */
   disableNotifications(): void {
-    if (!this.eventIdx) this.#used[FLAGS] = USED_F_NO_NOTIFY
+    if (this.eventIdx) this.#used[this.#availEvent] = this.#next - 1
+    else this.#used[FLAGS] = USED_F_NO_NOTIFY
   }
 }

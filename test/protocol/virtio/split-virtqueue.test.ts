@@ -163,12 +163,15 @@ t.test('notifications by index', async (t) => {
   t.equal(r.availEvent(), 0xffff)
   r.queue.disableNotifications()
   t.equal(r.usedFlags(), 0, 'flags are not touched')
+  t.equal(r.availEvent(), 0xfffe)
   r.setAvail(0)
   t.equal(r.queue.enableNotifications(), true)
   r.queue.available()
   r.queue.fetch()
   t.equal(r.queue.enableNotifications(), false)
   t.equal(r.availEvent(), 0)
+  r.queue.disableNotifications()
+  t.equal(r.availEvent(), 0xffff, 'the driver is beyond it, though it has added nothing since')
 })
 
 /** The device's side as numbers that never wrap. */
@@ -333,6 +336,7 @@ class Run {
 
   #disarm(): void {
     this.#device.disableNotifications()
+    this.#armedAt = this.#model.next - 1
     this.#armed = false
   }
 }
