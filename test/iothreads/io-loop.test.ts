@@ -2,89 +2,24 @@ import { clockMonotonicNs, createEventfd, drainEventfd, raw, signalEventfd } fro
 import t from 'tap'
 import { DelayLine } from '../../iothreads/delay-line.js'
 import { NullDriver } from '../../iothreads/drivers/null.js'
-import { IoLoop, type LoopClient } from '../../iothreads/io-loop.js'
-import { BELL, BELL_WORD, type WorkerOptions } from '../../iothreads/messages.js'
+import { BELL, BELL_WORD } from '../../iothreads/messages.js'
 import { QUEUE_FIELD } from '../../iothreads/statistics.js'
-import { THREAD_FIELD, ThreadStatistics } from '../../iothreads/thread-statistics.js'
+import { THREAD_FIELD } from '../../iothreads/thread-statistics.js'
 import { inquiry, read10, TEST_UNIT_READY } from '../support/iothreads/cdb.js'
 import { FakeDriver } from '../support/iothreads/fake-driver.js'
+import { LoopRig } from '../support/iothreads/loop-rig.js'
 import { QueueRig } from '../support/iothreads/queue-rig.js'
 import { seeded } from '../support/iothreads/request-with.js'
 import { unitSpec } from '../support/iothreads/units.js'
-import type { Teardown } from '../support/teardown.js'
 
 type Engine = 'io_uring' | 'epoll'
 const ENGINES: Engine[] = ['io_uring', 'epoll']
-
-/** A loop on this thread. What a test wants done in a turn is done in `onTurn`, which ends the loop when it is done. */
-class Bench implements LoopClient {
-  readonly bell = new Int32Array(new SharedArrayBuffer(4 * BELL_WORD.COUNT))
-  readonly doorbell = createEventfd()
-  readonly loop: IoLoop
-  readonly delayLines: DelayLine[] = []
-  turns = 0
-  rang = 0
-  onTurn: () => void = () => {}
-
-  constructor(t: Teardown, engine: WorkerOptions['engine'], pollMaxNs = 0) {
-    const { doorbell } = this
-    const bell = this.bell.buffer as SharedArrayBuffer
-    const statistics = new ThreadStatistics().memory
-    this.loop = new IoLoop(
-      { name: 'loop', cpus: null, pollMaxNs, pollGrow: 0, pollShrink: 0, engine, doorbell, bell, statistics },
-      this,
-    )
-    t.teardown(() => {
-      this.loop.engine.close()
-      raw.close(doorbell)
-    })
-  }
-
-  ring(why: number = BELL.MESSAGES): void {
-    Atomics.store(this.bell, 0, why)
-    signalEventfd(this.doorbell)
-  }
-
-  messages(): void {
-    this.rang++
-  }
-
-  settle(): void {
-    this.turns++
-    this.onTurn()
-  }
-
-  pollDrivers(): void {
-    for (const line of this.delayLines) line.poll(clockMonotonicNs())
-  }
-
-  nextDeadline(): number {
-    return Math.min(Number.POSITIVE_INFINITY, ...this.delayLines.map(({ deadline }) => deadline))
-  }
-}
-
-/** What ends a loop from within, before it goes to sleep once more. */
-const DONE = new Error('done')
-
-/** Runs the loop until `done`, which is asked after each turn. Throws when that takes more than ten seconds. */
-function runUntil(bench: Bench, done: () => boolean): void {
-  const end = performance.now() + 10_000
-  bench.onTurn = () => {
-    if (done()) throw DONE
-    if (performance.now() > end) throw new Error('it never comes')
-  }
-  try {
-    bench.loop.run()
-  } catch (error) {
-    if (error !== DONE) throw error
-  }
-}
 
 const null_ = { ...unitSpec({ kind: 'null', delayNs: 0 }, { size: 2 ** 30 }), driver: new NullDriver(0, () => {}) }
 
 for (const engine of ENGINES) {
   t.test(`queues are served in turns, until they are released: ${engine}`, async (t) => {
-    const bench = new Bench(t, engine)
+    const bench = new LoopRig(t, engine)
     const { loop } = bench
     t.equal(loop.engine.name, engine)
     t.equal(loop.engineFault, null)
@@ -103,7 +38,7 @@ for (const engine of ENGINES) {
     const answered = rigs.map(() => 0)
     const submitted = rigs.map(() => 0)
     // Each turn some more requests and, wanted or not, a notification.
-    runUntil(bench, () => {
+    bench.runUntil(() => {
       for (const [i, rig] of rigs.entries()) {
         for (const { result } of rig.answers()) {
           if (result!.status !== 0) throw new Error('failed')
@@ -128,7 +63,7 @@ for (const engine of ENGINES) {
     // The middle one goes; its slot is the next to be used.
     const gone = rigs[2]!
     loop.release(gone.queue, kicks[2]!)
-    runUntil(bench, () => loop.released(gone.queue))
+    bench.runUntil(() => loop.released(gone.queue))
     loop.remove(gone.queue)
     t.equal(loop.freeSlot(), 2)
     gone.submit({ cdb: TEST_UNIT_READY })
@@ -136,16 +71,16 @@ for (const engine of ENGINES) {
     signalEventfd(kicks[2]!)
     rigs[3]!.submit({ cdb: inquiry(36), dataIn: 36 })
     if (rigs[3]!.ring.publish()) signalEventfd(kicks[3]!)
-    runUntil(bench, () => rigs[3]!.answers().length === 1)
+    bench.runUntil(() => rigs[3]!.answers().length === 1)
     t.strictSame(gone.answers(), [])
   })
 
   t.test(`the doorbell wakes the loop for messages, and for the exit: ${engine}`, async (t) => {
-    const bench = new Bench(t, engine)
+    const bench = new LoopRig(t, engine)
     for (let i = 1; i <= 20; i++) {
       bench.ring()
       const start = performance.now()
-      runUntil(bench, () => bench.rang === i)
+      bench.runUntil(() => bench.rang === i)
       t.ok(performance.now() - start < 900, 'not after the longest sleep')
       t.equal(bench.bell[0], BELL.SILENT)
     }
@@ -160,39 +95,23 @@ for (const engine of ENGINES) {
     t.equal(drainEventfd(bench.doorbell), 21, 'nobody reads the eventfd')
   })
 
-  t.test(`a bell that rings while the loop polls: ${engine}`, async (t) => {
-    // Polls for ever once it has learnt to.
-    const bench = new Bench(t, engine, 1e12)
-    bench.loop.add(new QueueRig(t, { units: [null_] }).queue, -1)
-    for (let i = 1; i <= 10; i++) {
-      Atomics.store(bench.bell, 0, BELL.MESSAGES)
-      runUntil(bench, () => bench.rang === i)
+  t.test(`a sign of life is given when the bell is seen: ${engine}`, async (t) => {
+    const bench = new LoopRig(t, engine)
+    for (let i = 1; i <= 5; i++) {
+      bench.bell[BELL_WORD.ASKED] = 10 * i
+      const { turns } = bench
+      // No bell, no sign.
+      bench.runUntil(() => bench.turns > turns)
+      t.not(bench.bell[BELL_WORD.ANSWERED], 10 * i)
+      bench.ring()
+      bench.runUntil(() => bench.rang === i)
+      t.equal(bench.bell[BELL_WORD.ANSWERED], 10 * i)
     }
-    t.equal(bench.rang, 10)
-  })
-
-  t.test(`a sign of life is given when the bell is seen, asleep and polling: ${engine}`, async (t) => {
-    for (const pollMaxNs of [0, 1e12]) {
-      const bench = new Bench(t, engine, pollMaxNs)
-      if (pollMaxNs > 0) bench.loop.add(new QueueRig(t, { units: [null_] }).queue, -1)
-      for (let i = 1; i <= 5; i++) {
-        bench.bell[BELL_WORD.ASKED] = 10 * i
-        const { turns } = bench
-        if (pollMaxNs === 0) {
-          // No bell, no sign.
-          runUntil(bench, () => bench.turns > turns)
-          t.not(bench.bell[BELL_WORD.ANSWERED], 10 * i)
-        }
-        bench.ring()
-        runUntil(bench, () => bench.rang === i)
-        t.equal(bench.bell[BELL_WORD.ANSWERED], 10 * i)
-      }
-      t.equal(bench.bell[BELL_WORD.ASKED], 50, 'the loop does not write what it is asked')
-    }
+    t.equal(bench.bell[BELL_WORD.ASKED], 50, 'the loop does not write what it is asked')
   })
 
   t.test(`a sleep ends when a driver's next request is due: ${engine}`, async (t) => {
-    const bench = new Bench(t, engine)
+    const bench = new LoopRig(t, engine)
     const ended: number[] = []
     const line = new DelayLine(30e6, (_request, result) => ended.push(result))
     bench.delayLines.push(line)
@@ -202,7 +121,7 @@ for (const engine of ENGINES) {
       line.add(request, i)
       const due = line.deadline
       const turns = bench.turns
-      runUntil(bench, () => ended.length === i + 1)
+      bench.runUntil(() => ended.length === i + 1)
       t.ok(clockMonotonicNs() >= due)
       t.ok(bench.turns - turns < 50, 'asleep meanwhile, not polling')
     }
@@ -210,18 +129,18 @@ for (const engine of ENGINES) {
   })
 
   t.test(`no sleep is for ever: ${engine}`, async (t) => {
-    const bench = new Bench(t, engine)
+    const bench = new LoopRig(t, engine)
     const rig = new QueueRig(t, { units: [null_] })
     const kickFd = createEventfd()
     t.teardown(() => raw.close(kickFd))
     bench.loop.add(rig.queue, kickFd)
     const start = performance.now()
-    runUntil(bench, () => bench.turns === 2)
+    bench.runUntil(() => bench.turns === 2)
     t.ok(performance.now() - start > 500, 'it does sleep')
   })
 
   t.test(`completions go to the request that they are of: ${engine}`, async (t) => {
-    const bench = new Bench(t, engine)
+    const bench = new LoopRig(t, engine)
     const driver = new FakeDriver(2 ** 20)
     driver.pending = true
     const unit = { ...unitSpec({ kind: 'null', delayNs: 0 }), driver }
@@ -234,7 +153,7 @@ for (const engine of ENGINES) {
       for (let n = 0; n < 5; n++) rig.submit({ cdb: read10(10 * i + n, 1), dataIn: 512 })
       rig.ring.publish()
     }
-    runUntil(bench, () => driver.waiting === 15)
+    bench.runUntil(() => driver.waiting === 15)
     for (const rig of rigs) {
       bench.loop.release(rig.queue, -1)
       t.equal(bench.loop.released(rig.queue), false, 'busy')
@@ -252,18 +171,18 @@ for (const engine of ENGINES) {
 }
 
 t.test('which engine', async (t) => {
-  t.equal(new Bench(t, 'auto').loop.engine.name, 'io_uring')
-  t.equal(new Bench(t, 'epoll').loop.engine.name, 'epoll')
+  t.equal(new LoopRig(t, 'auto').loop.engine.name, 'io_uring')
+  t.equal(new LoopRig(t, 'epoll').loop.engine.name, 'epoll')
 })
 
 t.test('a kick descriptor that cannot be watched leaves nothing behind', async (t) => {
-  const bench = new Bench(t, 'epoll')
+  const bench = new LoopRig(t, 'epoll')
   const rig = new QueueRig(t, { units: [null_] })
   t.throws(() => bench.loop.add(rig.queue, 99_999), { code: 'EBADF' })
   t.equal(bench.loop.freeSlot(), 0)
   rig.submit({ cdb: TEST_UNIT_READY })
   rig.ring.publish()
   bench.ring()
-  runUntil(bench, () => bench.rang === 1)
+  bench.runUntil(() => bench.rang === 1)
   t.strictSame(rig.answers(), [])
 })
