@@ -14,9 +14,11 @@ const PATIENCE = 30_000
 export interface ControllerBedOptions {
   readonly luns?: readonly Partial<LunConfig>[]
   readonly config?: Partial<ControllerConfig>
+  /** IOThreads. Default 2. */
+  readonly iothreads?: number
 }
 
-/** A controller of this process with two IOThreads; front ends come over socket pairs. */
+/** A controller of this process with some IOThreads; front ends come over socket pairs. */
 export class ControllerBed {
   readonly controller: Controller
   readonly luns: readonly Lun[]
@@ -36,10 +38,14 @@ export class ControllerBed {
   }
 
   /** LUN i of the list is at target 0, LUN i. */
-  static async start(t: Teardown, { luns = [{}], config = {} }: ControllerBedOptions = {}): Promise<ControllerBed> {
+  static async start(
+    t: Teardown,
+    { luns = [{}], config = {}, iothreads: count = 2 }: ControllerBedOptions = {},
+  ): Promise<ControllerBed> {
     const opened = luns.map((lun, i) => Lun.open(lunConfig({ id: `disk${i}`, ...lun })))
     const events = { fault: () => {}, failed: () => {}, mediumFault: () => {} }
-    const iothreads = [await IoThread.start({ id: 'io0' }, events), await IoThread.start({ id: 'io1' }, events)]
+    const iothreads: IoThread[] = []
+    for (let i = 0; i < count; i++) iothreads.push(await IoThread.start({ id: `io${i}` }, events))
     const bed = new ControllerBed(
       {
         id: 'vm',
