@@ -1,12 +1,14 @@
 /** What the control API can do with a running daemon. */
 import { DEFAULT_POLL_MAX_NS, type IoThread } from '../iothreads/index.js'
 import { FIELD, OPERATION, QUEUE_FIELD, type QueueStatistics } from '../iothreads/statistics.js'
-import { FLAG } from '../scsi/index.js'
+import { FLAG, MAX_LUN } from '../scsi/index.js'
 import {
   ControlError,
   type ControlTarget,
   type IothreadInfo,
+  type LunAttachment,
   type LunInfo,
+  type LunPlaceInfo,
   type LunSize,
   type NewIothread,
   type QueueInfo,
@@ -173,13 +175,36 @@ export class Administration implements ControlTarget {
     }
   }
 
+  async attachLun(id: string, attachment: LunAttachment): Promise<LunPlaceInfo> {
+    const controller = this.#controller(id)
+    const lun = this.#lun(attachment.id)
+    const target = attachment.target ?? 0
+    const place = {
+      id: attachment.id,
+      target,
+      lun: attachment.lun ?? freeLun(controller, target),
+      readOnly: (attachment['read-only'] ?? false) || lun.config.readOnly,
+    }
+    await controller.attachLun(lun, place).catch(refuse)
+    return { controller: id, id: place.id, target, lun: place.lun, 'read-only': place.readOnly }
+  }
+
+  async detachLun(id: string, lun: string): Promise<void> {
+    await this.#controller(id).detachLun(lun).catch(refuse)
+  }
+
   get #controllers(): Controller[] {
     return this.#daemon.controllers().map(({ controller }) => controller)
   }
 
-  #controllerWith(id: string, queue: number): Controller {
+  #controller(id: string): Controller {
     const found = this.#controllers.find((controller) => controller.id === id)
     if (found === undefined) throw new ControlError('ENOENT', `controller "${id}" does not exist`)
+    return found
+  }
+
+  #controllerWith(id: string, queue: number): Controller {
+    const found = this.#controller(id)
     if (queue < found.queueCount) return found
     throw new ControlError(
       'ENOBUFS',
@@ -198,6 +223,15 @@ export class Administration implements ControlTarget {
     if (found === undefined) throw new ControlError('ENOENT', `lun "${id}" does not exist`)
     return found
   }
+}
+
+/** The lowest LUN number of a target that nothing has. */
+function freeLun(controller: Controller, target: number): number {
+  const taken = new Set(controller.luns.filter((place) => place.target === target).map(({ lun }) => lun))
+  let free = 0
+  while (taken.has(free)) free++
+  if (free <= MAX_LUN) return free
+  throw new ControlError('EINVAL', `target ${target} of controller "${controller.id}" has no free LUN number`)
 }
 
 function queuesOf(controller: Controller): ControllerQueue[] {
@@ -231,9 +265,13 @@ function counters(statistics: QueueStatistics | undefined): QueueInfo['counters'
   }
 }
 
+/** Refusals whose codes are not of the API. */
+const SAME_AS: Readonly<Record<string, RefusalCode>> = { VUS_IMAGE_LOCKED: 'EBUSY' }
+
 /** A refusal as the API tells it; what is none goes on as it is. */
 function refuse(error: unknown): never {
-  const code = errorCode(error)
+  const own = errorCode(error)
+  const code = SAME_AS[own] ?? own
   if (!(code in REFUSALS)) throw error
   throw new ControlError(code as RefusalCode, (error as Error).message, { cause: error })
 }

@@ -94,7 +94,7 @@ export const lunSchema = z.strictObject({
 })
 export type LunSettings = z.output<typeof lunSchema>
 
-const lunPlaceSchema = z.strictObject({
+export const lunPlaceSchema = z.strictObject({
   id: field.name(),
   target: field.wholeNumber(0, MAX_TARGET).optional(),
   lun: field.wholeNumber(0, MAX_LUN).optional(),

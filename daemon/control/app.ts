@@ -10,7 +10,7 @@ import { Serial } from '../serial.js'
 import { describeIssue } from '../validate.js'
 import { openApiDocument } from './openapi.js'
 import * as routes from './routes.js'
-import { attachSchema, newIothreadSchema } from './schemas.js'
+import { attachSchema, lunAttachmentSchema, newIothreadSchema } from './schemas.js'
 import { ControlError, type ControlTarget, REFUSALS } from './target.js'
 
 /** Bytes that the body of a request may have. */
@@ -72,6 +72,20 @@ export function createApp(target: ControlTarget, log: Log): OpenAPIHono {
     return c.body(null, 204)
   })
   app.openapi(routes.refreshLun, async (c) => c.json(await target.refreshLun(c.req.valid('param').id), 200))
+  app.openapi(
+    routes.attachLun,
+    async (c) => {
+      const { id } = c.req.valid('param')
+      const attachment = c.req.valid('json')
+      return c.json(await changes.run(() => target.attachLun(id, attachment)), 201)
+    },
+    refuseInvalid(lunAttachmentSchema),
+  )
+  app.openapi(routes.detachLun, async (c) => {
+    const { id, lun } = c.req.valid('param')
+    await changes.run(() => target.detachLun(id, lun))
+    return c.body(null, 204)
+  })
   app.get('/openapi.json', (c) => c.json(openApiDocument(app)))
 
   refuseOtherMethods(app)

@@ -5,6 +5,11 @@ import * as schemas from './schemas.js'
 
 const iothreadId = z.object({ id: z.string().describe('name of the IOThread') })
 const lunId = z.object({ id: z.string().describe('name of the LUN') })
+const controllerId = z.object({ id: z.string().describe('name of the controller') })
+const controllerLun = z.object({
+  id: z.string().describe('name of the controller'),
+  lun: z.string().describe('name of the LUN'),
+})
 const queuePlace = z.object({
   id: z.string().describe('name of the controller'),
   n: z
@@ -108,6 +113,27 @@ Refusals: ENOENT (no such LUN), ENOTSUP (a disk of this kind has a fixed size), 
 EIO (it cannot be looked at).`,
   request: { params: lunId },
   responses: { 200: answer(schemas.lunSizeSchema, 'The size that is served now'), default: refusal() },
+})
+
+export const attachLun = createRoute({
+  method: 'post',
+  path: '/v1/controllers/{id}/luns',
+  summary: 'Give a LUN to a controller, while its guest runs',
+  description: `The guest is told by an event and by unit attentions. Its queues stand still for a moment.
+Refusals: ENOENT (no such controller or LUN), EEXIST (the controller has it, or the address is taken), EBUSY (another
+controller or process writes to it), EINVAL (no LUN number is free).`,
+  request: { params: controllerId, body: body(schemas.lunAttachmentSchema) },
+  responses: { 201: answer(schemas.lunPlaceSchema, 'The guest has it there'), default: refusal() },
+})
+
+export const detachLun = createRoute({
+  method: 'delete',
+  path: '/v1/controllers/{id}/luns/{lun}',
+  summary: 'Take a LUN away from a controller, while its guest runs',
+  description: `What is in flight ends first; the guest is told by an event and by unit attentions.
+Refusal: ENOENT (no such controller, or it has no such LUN).`,
+  request: { params: controllerLun },
+  responses: { 204: { description: 'The guest has it no more' }, default: refusal() },
 })
 
 function json<T extends z.ZodType>(schema: T) {

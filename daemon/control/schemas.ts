@@ -4,7 +4,7 @@
  */
 import { z } from 'zod'
 import * as field from '../config-fields.js'
-import { MAX_POLL_FACTOR, MAX_POLL_NS, MAX_QUEUES } from '../config-schema.js'
+import { MAX_LUN, MAX_POLL_FACTOR, MAX_POLL_NS, MAX_QUEUES, MAX_TARGET } from '../config-schema.js'
 import { MAX_CPU } from '../cpu-list.js'
 
 const count = z.int().min(0)
@@ -117,6 +117,22 @@ export const lunSchema = z
       .describe('its places'),
   })
   .meta({ id: 'Lun' })
+
+export const lunAttachmentSchema = z
+  .strictObject({
+    id: field.name().describe("name of the LUN, one of the daemon's configuration"),
+    target: wholeNumber(0, MAX_TARGET).optional().describe('absent: 0'),
+    lun: wholeNumber(0, MAX_LUN).optional().describe('absent: the lowest that is free at the target'),
+    'read-only': z
+      .boolean({ error: () => 'expected true or false' })
+      .optional()
+      .describe('true: the guest may not write to it; absent: as the LUN is'),
+  })
+  .meta({ id: 'LunAttachment' })
+
+export const lunPlaceSchema = z
+  .object({ controller: z.string(), id: z.string(), target: count, lun: count, 'read-only': z.boolean() })
+  .meta({ id: 'LunPlace' })
 
 export const lunSizeSchema = z
   .object({

@@ -11,11 +11,13 @@ export type NewIothread = z.output<typeof schemas.newIothreadSchema>
 export type QueueInfo = z.output<typeof schemas.queueSchema>
 export type QueueMove = z.output<typeof schemas.queueMoveSchema>
 export type LunInfo = z.output<typeof schemas.lunSchema>
+export type LunAttachment = z.output<typeof schemas.lunAttachmentSchema>
+export type LunPlaceInfo = z.output<typeof schemas.lunPlaceSchema>
 export type LunSize = z.output<typeof schemas.lunSizeSchema>
 
 /**
  * A call that cannot be done throws a ControlError, or rejects with one; anything else that is thrown is taken for a bug of
- * the daemon and told as such, without its text. addIothread, freeIothread and attachQueue are called one at a
+ * the daemon and told as such, without its text. addIothread, freeIothread, attachQueue, attachLun and detachLun are called one at a
  * time: the next one begins when the last has settled. The others may overlap with them and with each other.
  */
 export interface ControlTarget {
@@ -45,6 +47,14 @@ export interface ControlTarget {
    * like: it cannot be looked at.
    */
   refreshLun(lun: string): Promise<LunSize>
+  /**
+   * Gives a LUN of the configuration to a controller while its guest runs, and tells the guest. ENOENT: unknown controller or
+   * LUN. EEXIST: the controller has it, or the address is taken. EBUSY: someone else writes to it. EINVAL: no LUN number
+   * of the target is free.
+   */
+  attachLun(controller: string, attachment: LunAttachment): Promise<LunPlaceInfo>
+  /** Takes a LUN away from a controller, when what is in flight has ended. ENOENT: unknown controller, or it has no such LUN. */
+  detachLun(controller: string, lun: string): Promise<void>
 }
 
 /** HTTP statuses of refusals. */
@@ -57,7 +67,7 @@ export const REFUSALS = {
   ENODEV: 404,
   /** No such queue (vhost: ring index out of range). */
   ENOBUFS: 404,
-  /** It serves queues. */
+  /** It is in use: an IOThread serves queues, someone else writes to a LUN. */
   EBUSY: 409,
   EEXIST: 409,
   /** This kind of disk cannot do it. */

@@ -1,6 +1,6 @@
 /** The commands of ctl: what each takes, asks the daemon, and shows. */
 import { z } from 'zod'
-import { iothreadSchema as iothreadSettings, MAX_QUEUES } from '../config-schema.js'
+import { iothreadSchema as iothreadSettings, lunPlaceSchema, MAX_QUEUES } from '../config-schema.js'
 import * as schemas from '../control/schemas.js'
 import type { QueueMove } from '../control/target.js'
 import { UsageError } from '../errors.js'
@@ -135,6 +135,27 @@ export const COMMANDS: Readonly<Record<string, CtlCommand>> = {
         return { answer, text: `${ID}: ${formatBytes(answer.size)}, ${answer.grown ? 'grown' : 'as before'}\n` }
       },
   },
+  'lun-attach': {
+    words: { CONTROLLER: 'the controller', ID: 'the LUN, one of the configuration' },
+    options: {
+      target: 'its target there [0]',
+      lun: 'its LUN number there [the lowest that is free]',
+      'read-only': 'on: the guest may not write to it [as the LUN is]',
+    },
+    describe: 'give a LUN to a controller, while its guest runs',
+    prepare: attachLun,
+  },
+  'lun-detach': {
+    words: { CONTROLLER: 'the controller', ID: 'the LUN' },
+    options: {},
+    describe: 'take a LUN away from a controller, while its guest runs',
+    prepare:
+      ({ CONTROLLER, ID }) =>
+      async (client) => {
+        await client.tell('DELETE', path`/v1/controllers/${CONTROLLER!}/luns/${ID!}`)
+        return { text: `${ID}: detached from ${CONTROLLER}\n` }
+      },
+  },
 }
 
 function addIothread(args: Arguments): (client: ControlClient) => Promise<Result> {
@@ -147,6 +168,21 @@ function addIothread(args: Arguments): (client: ControlClient) => Promise<Result
   return async (client) => {
     const answer = await client.ask(schemas.iothreadSchema, 'POST', '/v1/iothreads', settings)
     return { answer, text: views.iothreadsView([answer]) }
+  }
+}
+
+function attachLun({ CONTROLLER, ID, ...options }: Arguments): (client: ControlClient) => Promise<Result> {
+  const fields = lunPlaceSchema.omit({ id: true }).shape
+  const place = Object.fromEntries(
+    (Object.keys(fields) as (keyof typeof fields)[]).flatMap((key) =>
+      options[key] === undefined ? [] : [[key, validate(fields[key], options[key], `--${key}`)]],
+    ),
+  )
+  return async (client) => {
+    const luns = path`/v1/controllers/${CONTROLLER!}/luns`
+    const answer = await client.ask(schemas.lunPlaceSchema, 'POST', luns, { id: ID, ...place })
+    const access = answer['read-only'] ? ', read-only' : ''
+    return { answer, text: `${ID}: attached to ${CONTROLLER} at target ${answer.target} lun ${answer.lun}${access}\n` }
   }
 }
 

@@ -2,7 +2,9 @@ import {
   ControlError,
   type ControlTarget,
   type IothreadInfo,
+  type LunAttachment,
   type LunInfo,
+  type LunPlaceInfo,
   type LunSize,
   type NewIothread,
   type QueueInfo,
@@ -112,6 +114,28 @@ export class FakeControlTarget implements ControlTarget {
       if (found.path === null) throw new ControlError('ENOTSUP', `LUN "${id}" has a fixed size`)
       found.size += GIB
       return { size: found.size, grown: true }
+    })
+  }
+
+  attachLun(controller: string, attachment: LunAttachment): Promise<LunPlaceInfo> {
+    return this.#change(`attachLun ${controller} ${JSON.stringify(attachment)}`, () => {
+      const found = this.#lun(attachment.id)
+      if (found.controllers.some((place) => place.controller === controller)) {
+        throw new ControlError('EEXIST', `controller "${controller}" has LUN "${attachment.id}"`)
+      }
+      const { target = 0, lun = 7, 'read-only': readOnly = found['read-only'] } = attachment
+      const place = { controller, target, lun, 'read-only': readOnly }
+      found.controllers.push(place)
+      return { ...place, id: attachment.id }
+    })
+  }
+
+  detachLun(controller: string, lun: string): Promise<void> {
+    return this.#change(`detachLun ${controller} ${lun}`, () => {
+      const { controllers } = this.#lun(lun)
+      const at = controllers.findIndex((place) => place.controller === controller)
+      if (at < 0) throw new ControlError('ENOENT', `controller "${controller}" has no LUN "${lun}"`)
+      controllers.splice(at, 1)
     })
   }
 

@@ -121,6 +121,39 @@ t.test('LUNs are looked after', async (t) => {
   }
 })
 
+t.test('LUNs come and go', async (t) => {
+  const { target, ask } = api()
+  const place = { id: 'root', target: 2, lun: 300, 'read-only': true }
+  const attached = await ask('POST', '/v1/controllers/spare/luns', place)
+  t.match(attached, { status: 201, json: { ...place, controller: 'spare' } })
+  t.ok(schemas.lunPlaceSchema.safeParse(attached.json).success)
+  t.match(await ask('POST', '/v1/controllers/spare/luns', { id: 'scratch' }), { status: 201, json: { target: 0 } })
+  t.match(await ask('POST', '/v1/controllers/vm/luns', { id: 'root' }), {
+    status: 409,
+    json: { error: { code: 'EEXIST' } },
+  })
+  t.match(await ask('DELETE', '/v1/controllers/spare/luns/root'), { status: 204, text: '' })
+  t.match(await ask('DELETE', '/v1/controllers/spare/luns/root'), { status: 404, json: { error: { code: 'ENOENT' } } })
+  t.strictSame(target.calls, [
+    `attachLun spare ${JSON.stringify(place)}`,
+    'attachLun spare {"id":"scratch"}',
+    'attachLun vm {"id":"root"}',
+    'detachLun spare root',
+    'detachLun spare root',
+  ])
+  for (const [body, message] of [
+    [{}, 'body: id: missing, expected a name'],
+    [{ id: 'root', target: 256 }, 'body: target: expected a whole number from 0 to 255, got 256'],
+    [{ id: 'root', lun: 16384 }, 'body: lun: expected a whole number from 0 to 16383, got 16384'],
+    [{ id: 'root', 'read-only': 'on' }, 'body: read-only: expected true or false, got "on"'],
+    [{ id: 'root', wwn: '1' }, 'body: unknown key "wwn", expected one of id, target, lun, read-only'],
+  ] as const) {
+    const { status, json } = await ask('POST', '/v1/controllers/spare/luns', body)
+    t.equal(status, 400)
+    t.ok(json.error.message.startsWith(message), json.error.message)
+  }
+})
+
 t.test('bad requests', async (t) => {
   const { target, ask } = api()
   const iothreads: [unknown, string][] = [

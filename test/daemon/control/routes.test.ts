@@ -5,8 +5,10 @@ t.strictSame(
   Object.fromEntries(Object.entries(routes).map(([name, { method, path }]) => [name, `${method} ${path}`])),
   {
     addIothread: 'post /v1/iothreads',
+    attachLun: 'post /v1/controllers/{id}/luns',
     attachQueue: 'put /v1/controllers/{id}/queues/{n}',
     clearFault: 'post /v1/luns/{id}/clear-fault',
+    detachLun: 'delete /v1/controllers/{id}/luns/{lun}',
     freeIothread: 'delete /v1/iothreads/{id}',
     getIothread: 'get /v1/iothreads/{id}',
     getQueue: 'get /v1/controllers/{id}/queues/{n}',

@@ -38,6 +38,15 @@ t.test('each command and its request', async (t) => {
     ['queue-worker', { CONTROLLER: 'a/b', QUEUE: '3' }, 'GET', '/v1/controllers/a%2Fb/queues/3'],
     ['lun-clear-fault', { ID: 'a?b' }, 'POST', '/v1/luns/a%3Fb/clear-fault'],
     ['lun-refresh', { ID: 'a' }, 'POST', '/v1/luns/a/refresh'],
+    ['lun-attach', { CONTROLLER: 'a/b', ID: 'x' }, 'POST', '/v1/controllers/a%2Fb/luns', { id: 'x' }],
+    [
+      'lun-attach',
+      { CONTROLLER: 'a', ID: 'x', target: '3', lun: '300', 'read-only': 'on' },
+      'POST',
+      '/v1/controllers/a/luns',
+      { id: 'x', target: 3, lun: 300, 'read-only': true },
+    ],
+    ['lun-detach', { CONTROLLER: 'a b', ID: 'x/y' }, 'DELETE', '/v1/controllers/a%20b/luns/x%2Fy'],
   ]
   for (const [name, args, method, path, body] of cases) {
     t.strictSame(await asked(name, args), [method, path, body], name)
@@ -49,5 +58,10 @@ t.test('options are those of the configuration', (t) => {
   const { options } = COMMANDS['iothread-add']!
   const body = routes.addIothread.request.body.content['application/json'].schema
   t.strictSame(Object.keys(options), Object.keys(body.shape))
+  const attachment = routes.attachLun.request.body.content['application/json'].schema
+  t.strictSame(['id', ...Object.keys(COMMANDS['lun-attach']!.options)], Object.keys(attachment.shape))
+  t.throws(() => COMMANDS['lun-attach']!.prepare({ CONTROLLER: 'a', ID: 'x', lun: '16384' }), {
+    message: '--lun: expected a whole number from 0 to 16383, got "16384"',
+  })
   t.end()
 })

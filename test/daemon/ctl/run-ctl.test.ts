@@ -60,6 +60,16 @@ t.test('changes', async (t) => {
     { status: 0, stdout: '', stderr: '' },
     'no answer, no text',
   )
+  t.strictSame(await ctl('lun-attach', 'spare', 'root', '--target=2', '--read-only=on'), {
+    status: 0,
+    stdout: 'root: attached to spare at target 2 lun 7, read-only\n',
+    stderr: '',
+  })
+  t.strictSame(await ctl('lun-detach', 'spare', 'root'), {
+    status: 0,
+    stdout: 'root: detached from spare\n',
+    stderr: '',
+  })
   t.strictSame(await ctl('lun-refresh', 'root'), { status: 0, stdout: 'root: 21 GiB, grown\n', stderr: '' })
   t.match(JSON.parse((await ctl('lun-refresh', 'root', '--json')).stdout), { size: 22 * 2 ** 30, grown: true })
   t.match(await ctl('lun-clear-fault', 'root'), { status: 0, stdout: 'root: no write fault\n' })
@@ -70,6 +80,8 @@ t.test('changes', async (t) => {
     ...[0, 1, 2, 3].map((queue) => `attachQueue vm ${queue} io0`),
     'freeIothread io3',
     'freeIothread fast',
+    'attachLun spare {"id":"root","target":2,"read-only":true}',
+    'detachLun spare root',
     'refreshLun root',
     'refreshLun root',
     'clearFault root',
