@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import t from 'tap'
 import { createApp } from '../../../daemon/control/app.js'
 import { API_VERSION, openApiDocument } from '../../../daemon/control/openapi.js'
+import { REFUSALS } from '../../../daemon/control/target.js'
+import { COMMANDS } from '../../../daemon/ctl/commands.js'
 import type { Log } from '../../../daemon/log.js'
 import { FakeControlTarget } from '../../support/control-target.js'
 
@@ -30,6 +32,14 @@ const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
 t.test('docs/control-api.json is current', (t) => {
   t.strictSame(JSON.parse(readFileSync(DOCS, 'utf8')), document, 'else: npm run docs')
   t.equal(document.info.version, API_VERSION)
+  t.end()
+})
+
+t.test('docs/control-api.md has every refusal, operation and command', (t) => {
+  const text = readFileSync(DOCS.replace(/json$/, 'md'), 'utf8')
+  for (const [code, status] of Object.entries(REFUSALS)) t.ok(text.includes(`| \`${code}\` | ${status} |`), code)
+  for (const { method, path } of operations) t.ok(text.includes(`\`${method} ${path}\``), `${method} ${path}`)
+  for (const name of Object.keys(COMMANDS)) t.match(text, new RegExp(`^\\| \`${name}[ \`]`, 'm'), name)
   t.end()
 })
 

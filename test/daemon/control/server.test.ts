@@ -1,7 +1,8 @@
 import { once } from 'node:events'
-import { existsSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { MAX_BODY_BYTES } from '../../../daemon/control/app.js'
 import { ControlServer, LIMITS } from '../../../daemon/control/server.js'
@@ -115,7 +116,6 @@ t.test('slow and silent clients are cut off', async (t) => {
   const body = 'POST /v1/iothreads HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{'
   t.match(await exchange(path, body), /^(HTTP\/1\.1 408 |$)/, 'half a body')
   t.match(await exchange(path), /^(HTTP\/1\.1 408 |$)/, 'nothing at all')
-  t.match(await ask(path, 'GET', '/v1/status'), { status: 200 })
 })
 
 t.test('no more connections than a few', async (t) => {
@@ -156,4 +156,26 @@ t.test('a client that leaves before the answer', async (t) => {
   await ended(socket)
   go()
   t.match(await ask(path, 'GET', '/v1/luns'), { status: 200 })
+})
+
+/** The packages that a compiled module loads when it is loaded itself, through other modules of ours too. */
+function packagesOf(file: string, seen = new Set<string>(), packages = new Set<string>()): Set<string> {
+  if (seen.has(file)) return packages
+  seen.add(file)
+  for (const [, specifier] of readFileSync(file, 'utf8').matchAll(/^(?:import|export)\b[^'"=(]*['"]([^'"]+)['"];/gm)) {
+    if (specifier!.startsWith('.')) packagesOf(join(dirname(file), specifier!), seen, packages)
+    else packages.add(specifier!)
+  }
+  return packages
+}
+
+t.test('what it needs is loaded only where it is configured', (t) => {
+  const compiled = (module: string) => fileURLToPath(new URL(`../../../daemon/${module}`, import.meta.url))
+  const isHono = (name: string) => name.includes('hono')
+  t.ok([...packagesOf(compiled('control/server.js'))].some(isHono))
+  for (const module of ['main.js', 'run.js', 'daemon.js', 'ctl/run-ctl.js']) {
+    t.strictSame([...packagesOf(compiled(module))].filter(isHono), [], module)
+  }
+  t.ok(packagesOf(compiled('daemon.js')).has('vhost-user-protocol-ts'), 'imports are found')
+  t.end()
 })
