@@ -8,7 +8,7 @@ import { fioVersion } from './fio.js'
 import { type Idle, idleTable, measureIdle } from './idle.js'
 import { benchDir, createImage } from './image.js'
 import { measureCase } from './measure-case.js'
-import { pollingTable } from './polling.js'
+import { pollingConditions, pollingTable } from './polling.js'
 import { markdown, type Report } from './report.js'
 import { isPolling, isScaling, ROW_SETS, type Row, type RowSet, selectCases } from './row.js'
 import { scalingConditions, scalingTable } from './scaling.js'
@@ -107,7 +107,7 @@ async function main(): Promise<void> {
 function show({ rows, idle, cpus }: Report): void {
   if (rows.length > 0) console.log(markdown(rows))
   if (rows.some(isScaling)) print('IOThreads', scalingTable(rows), scalingConditions(rows, cpus))
-  if (rows.some(isPolling)) print('Polling', pollingTable(rows))
+  if (rows.some(isPolling)) print('Polling', pollingTable(rows), pollingConditions(rows))
   if (idle !== null) {
     const { queues, iothreads, seconds } = idle
     const what = `The daemon over ${seconds.toFixed(0)} s, from 10 s after its front end's last request on; ${queues} queues, ${iothreads} IOThreads, default polling.`

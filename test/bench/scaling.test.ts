@@ -1,34 +1,7 @@
 import t from 'tap'
-import { placement } from './placement.js'
-import { pollingTable } from './polling.js'
-import { ROW_SETS, type Row } from './row.js'
+import { ROW_SETS } from './row.js'
+import { rowsOn } from './rows-on.js'
 import { scalingConditions, scalingTable } from './scaling.js'
-
-/** Rows of a machine with `cpus`, in which k IOThreads reach 1000 * k^2 IOPS. */
-function rowsOn(cpus: readonly number[], cases = ROW_SETS.scaling): Row[] {
-  return cases.map((c) => {
-    const { frontEnd, backEnd } = placement(cpus, c.iothreads)
-    return {
-      ...c,
-      iops: 1000 * c.iothreads ** 2,
-      p50_us: 1.26,
-      p99_us: 9.94,
-      spread: 0,
-      runs: 5,
-      kicks_per_request: 0.0004,
-      cpu: 1,
-      iothread_cpu: 0.5,
-      back_end_cpus: backEnd,
-      front_end_cpu: frontEnd,
-      heap_bytes_per_request: 0,
-      collections: 0,
-      ring_round_trip_ns: [1, 1],
-      ref: null,
-      ref_iops: null,
-      ratio: null,
-    }
-  })
-}
 
 t.test('each line against the one with 1 IOThread, of the same LUN and depth', async (t) => {
   const rows = rowsOn([0, 1]).filter(({ lun }) => lun !== 'null-delay80')
@@ -63,18 +36,4 @@ t.test('what the machine had for it', async (t) => {
   const one = scalingConditions(rowsOn([0]), 1)
   t.match(one, 'has 1 CPU: front end and daemon share it')
   t.equal(scalingConditions(rowsOn([0, 1], ROW_SETS.polling), 2), '')
-})
-
-t.test('one request at a time, by polling', async (t) => {
-  const cases = ROW_SETS.polling.filter(({ lun }) => lun === 'file')
-  t.strictSame(
-    pollingTable([...rowsOn([0, 1]), ...rowsOn([0, 1], cases)])
-      .split('\n')
-      .slice(2),
-    [
-      '| file | off | 1,000 | 1.3 | 9.9 | 0.50 | 0.000 |',
-      '| file | adaptive | 1,000 | 1.3 | 9.9 | 0.50 | 0.000 |',
-      '| file | busy | 1,000 | 1.3 | 9.9 | 0.50 | 0.000 |',
-    ],
-  )
 })
