@@ -5,12 +5,12 @@ export type Cell = string | number
 
 const GAP = '  '
 
-/** Lines with a heading, each ended by a newline. A column of which every cell is a number, or `-`, is aligned to the right. */
+/** Lines with a heading, each ended by a newline. Columns of numbers, and of `-` where one is missing, are aligned to the right. */
 export function table(heading: readonly string[], rows: readonly (readonly Cell[])[]): string {
   const lines = [heading, ...rows].map((row) => row.map((cell) => oneLine(String(cell))))
   const columns = heading.map((_, column) => ({
     width: Math.max(...lines.map((line) => line[column]!.length)),
-    right: rows.length > 0 && rows.every((row) => typeof row[column] === 'number' || row[column] === '-'),
+    right: isNumeric(rows.map((row) => row[column]!)),
   }))
   return lines
     .map((line) => {
@@ -18,4 +18,9 @@ export function table(heading: readonly string[], rows: readonly (readonly Cell[
       return `${cells.join(GAP).trimEnd()}\n`
     })
     .join('')
+}
+
+function isNumeric(cells: readonly Cell[]): boolean {
+  const rest = cells.filter((cell) => cell !== '-')
+  return rest.length > 0 && rest.every((cell) => typeof cell === 'number')
 }

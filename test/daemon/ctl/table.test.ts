@@ -15,4 +15,5 @@ longer   1000   256  -
 `,
 )
 t.equal(table(['A', 'B'], []), 'A  B\n', 'a heading alone')
+t.equal(table(['LONG', 'B'], [['-', 'b']]), 'LONG  B\n-     b\n', 'nothing is no number')
 t.equal(table(['A'], [['x\ny']]), 'A\nx\\ny\n', 'a row is a line, whatever is in it')
