@@ -1,6 +1,5 @@
 /**
- * A run of the process from its arguments to its end: the only place that prints, and (with main.ts) the only one that
- * exits.
+ * A run of the serving process from its arguments to its end: with main.ts the only place that prints, and that exits.
  */
 import { writeSync } from 'node:fs'
 import { parseCommandLine } from './cli.js'
