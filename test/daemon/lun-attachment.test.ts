@@ -156,6 +156,87 @@ t.test('many changes under load', async (t) => {
   t.equal(bed.controller.lunAt(1), 'data')
 })
 
+t.test('together with everything else that makes rings stand still', async (t) => {
+  const bed = await bedWith(t, [{ id: 'data' }])
+  const { controller } = bed
+  const memory = [
+    { guestAddress: 0, size: 16 * MIB },
+    { guestAddress: 2 ** 32, size: MIB },
+  ]
+  const { initiator } = await bed.connect(t, { memory })
+  initiator.postEvents(8)
+  await initiator.ready(0, 0)
+  const rounds = times(20)
+  const [, region] = initiator.memory.regions
+  const seen: number[] = []
+  const changes = {
+    luns: async (): Promise<void> => {
+      for (let i = 0; i < rounds; i++) {
+        await controller.attachLun(lunOf(bed, 'data'), at('data', i, 1))
+        await controller.detachLun('data')
+      }
+    },
+    memory: async (): Promise<void> => {
+      for (let i = 0; i < rounds; i++) {
+        await initiator.frontEnd.remMemReg(region!)
+        await initiator.frontEnd.addMemReg(region!, region!.fd)
+      }
+    },
+    queues: async (): Promise<void> => {
+      for (let i = 0; i < 2 * rounds; i++) await controller.moveQueue(i % 4, bed.iothreads[(i >> 2) % 2]!)
+    },
+    functions: async (): Promise<void> => {
+      for (let i = 0; i < rounds; i++) {
+        const response = await initiator.tmf(TMF.QUERY_TASK_SET, 0, 0)
+        t.ok(response === RESPONSE.OK || response === RESPONSE.FUNCTION_SUCCEEDED, `response ${response}`)
+      }
+    },
+    events: async (): Promise<void> => {
+      for (let i = 0; i < 2 * rounds; i++) seen.push((await initiator.event()).reason)
+    },
+  }
+  const stop = load(initiator)
+  await within(4 * PATIENCE, 'all changes', Promise.all(Object.values(changes).map((change) => change())))
+  t.ok((await stop()) > 0, 'the data was right all the time')
+  t.same(
+    seen,
+    Array.from({ length: 2 * rounds }, (_, i) => (i % 2 === 0 ? RESCAN : REMOVED)),
+    'no event was lost, nor came out of order',
+  )
+  t.same([bed.faults, bed.failures], [[], []])
+})
+
+t.test('while the front end stops and starts its rings', async (t) => {
+  const bed = await bedWith(t, [{ id: 'data' }])
+  const { controller } = bed
+  const { initiator } = await bed.connect(t)
+  await initiator.ready(0, 0)
+  let stopped = false
+  const rings = async (): Promise<number> => {
+    let rounds = 0
+    for (; !stopped; rounds++) {
+      await initiator.stop()
+      await initiator.start()
+    }
+    return rounds
+  }
+  const running = rings()
+  for (let i = 0; i < times(40); i++) {
+    await controller.attachLun(lunOf(bed, 'data'), at('data', 1 + i))
+    await controller.detachLun('data')
+  }
+  await controller.attachLun(lunOf(bed, 'data'), at('data', 1))
+  stopped = true
+  t.ok((await within(PATIENCE, 'the last start', running)) > 0)
+  for (const queue of [0, 1, 2, 3]) {
+    await initiator.ready(0, 1, { queue })
+    t.match(await write(initiator, 1, 0, block(queue), queue), GOOD)
+    await writeAndRead(initiator, queue, queue)
+  }
+  t.equal(await initiator.tmf(TMF.LOGICAL_UNIT_RESET, 0, 1), RESPONSE.OK)
+  t.same([bed.faults, bed.failures], [[], []])
+})
+
 t.test('what is in flight at a LUN that goes ends first', async (t) => {
   const delayed = { id: 'slow', driver: 'null', size: MIB, delayUs: 200_000 } as const
   const bed = await bedWith(t, [delayed], [at('root', 0), at('slow', 1)])
