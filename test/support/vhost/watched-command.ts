@@ -11,7 +11,7 @@ import {
   writeCommand,
 } from './scsi-request.js'
 
-/** What the device-writable memory of an answered command is filled with. */
+/** What the memory of an answered command is filled with. */
 const SEAL = 0xa5
 
 const RESPONSE_AT = 64
@@ -22,7 +22,7 @@ export const watchedBytes = (data: number): number => DATA_AT + data
 
 /**
  * A command in guest memory of its own, sealed as soon as its answer is seen: whoever writes to it afterwards is found
- * out.
+ * out, and whoever reads data from it gets nonsense.
  */
 export class WatchedCommand {
   readonly tag: number
@@ -37,7 +37,7 @@ export class WatchedCommand {
   /**
    * Puts the command into the ring, without showing it to the device.
    *
-   * @param memory watchedBytes(command.dataIn) of it
+   * @param memory watchedBytes() of it, for the data that goes either way
    */
   constructor(queue: Queue, memory: DriverAllocation, command: ScsiCommand & { readonly tag: number }) {
     this.queue = queue
@@ -50,11 +50,16 @@ export class WatchedCommand {
     })
     const header = part(0, CMD_REQUEST.SIZE)
     this.#response = part(RESPONSE_AT, CMD_RESPONSE.SIZE)
-    this.#data = part(DATA_AT, command.dataIn ?? 0)
+    const { dataOut } = command
+    this.#data = part(DATA_AT, dataOut?.length ?? command.dataIn ?? 0)
     writeCommand(bytesOf(header), command, command.tag)
     poisonResponse(bytesOf(this.#response))
-    bytesOf(this.#data).fill(0)
-    const segments = [...cut(header, false), ...cut(this.#response, true), ...cut(this.#data, true)]
+    if (dataOut === undefined) bytesOf(this.#data).fill(0)
+    else bytesOf(this.#data).set(dataOut)
+    const segments =
+      dataOut === undefined
+        ? [...cut(header, false), ...cut(this.#response, true), ...cut(this.#data, true)]
+        : [...cut(header, false), ...cut(this.#data, false), ...cut(this.#response, true)]
     this.done = queue.add(segments).done.then((usedLength) => {
       this.result = readResult(copyOf(this.#response), copyOf(this.#data), usedLength)
       bytesOf(this.#response).fill(SEAL)
