@@ -1,72 +1,13 @@
 import t from 'tap'
-import {
-  INFLIGHT_UNUSABLE,
-  inflightStride,
-  PACKED_BASE_NEW,
-  PACKED_DESC,
-  PACKED_REGION,
-  PACKED_STATE,
-  PackedInflight,
-  packedBuffer,
-  packedPosition,
-  packedRingBytes,
-} from 'vhost-user-protocol-ts'
+import { INFLIGHT_UNUSABLE, PACKED_BASE_NEW, packedBuffer, packedPosition } from 'vhost-user-protocol-ts'
 import { CrashRun } from '../../support/inflight/crash-run.js'
 import { NaivePackedInflight } from '../../support/inflight/naive-packed.js'
+import { packedBed as bed } from '../../support/inflight/packed-bed.js'
 import { PackedRig } from '../../support/inflight/packed-rig.js'
 import { times } from '../../support/long.js'
 import { Random } from '../../support/random.js'
 
-/** A region by its fields, and a ring that the test writes itself. */
-function bed(size: number, entries = size) {
-  const buffer = new SharedArrayBuffer(inflightStride('packed', entries))
-  const ring = new SharedArrayBuffer(packedRingBytes(size))
-  const view = new DataView(buffer)
-  const desc = new DataView(ring)
-  const state = (entry: number) => PACKED_REGION.DESC + PACKED_STATE.SIZE * entry
-  return {
-    buffer,
-    ring,
-    view,
-    create: () => new PackedInflight(buffer, entries, ring, size),
-    describe: (index: number, address: bigint, length: number, flags: number, id: number) => {
-      desc.setBigUint64(PACKED_DESC.SIZE * index + PACKED_DESC.ADDRESS, address, true)
-      desc.setUint32(PACKED_DESC.SIZE * index + PACKED_DESC.LENGTH, length, true)
-      desc.setUint16(PACKED_DESC.SIZE * index + PACKED_DESC.FLAGS, flags, true)
-      desc.setUint16(PACKED_DESC.SIZE * index + PACKED_DESC.ID, id, true)
-    },
-    flags: (index: number) => desc.getUint16(PACKED_DESC.SIZE * index + PACKED_DESC.FLAGS, true),
-    inflight: () => Array.from({ length: entries }, (_, i) => view.getUint8(state(i))).join(''),
-    next: (entry: number) => view.getUint16(state(entry) + PACKED_STATE.NEXT, true),
-    counter: (entry: number) => view.getBigUint64(state(entry) + PACKED_STATE.COUNTER, true),
-    free: () => [view.getUint16(PACKED_REGION.FREE_HEAD, true), view.getUint16(PACKED_REGION.OLD_FREE_HEAD, true)],
-    used: () => [
-      view.getUint16(PACKED_REGION.USED_IDX, true),
-      view.getUint8(PACKED_REGION.USED_WRAP_COUNTER),
-      view.getUint16(PACKED_REGION.OLD_USED_IDX, true),
-      view.getUint8(PACKED_REGION.OLD_USED_WRAP_COUNTER),
-    ],
-    version: () => view.getUint16(PACKED_REGION.VERSION, true),
-  }
-}
-
 const base = (available: number, used: number): number => available + used * 2 ** 16
-
-t.test('a fresh region', async (t) => {
-  const r = bed(4)
-  new Uint8Array(r.buffer).fill(0xff)
-  r.view.setUint16(PACKED_REGION.VERSION, 0)
-  const inflight = r.create()
-  t.equal(inflight.start(base(packedPosition(3, 0), 0xffff)), 0)
-  t.equal(inflight.base, base(3, 3), 'nothing is in flight: the ring is used as far as it was fetched')
-  t.same([r.version(), r.view.getUint16(PACKED_REGION.DESC_NUM, true), r.inflight()], [1, 4, '0000'])
-  t.same(r.used(), [3, 0, 3, 0])
-  t.same(r.free(), [0, 0])
-  t.same([0, 1, 2, 3].map(r.next), [1, 2, 3, 4])
-  const none = bed(4)
-  t.equal(none.create().start(base(packedPosition(4, 1), 0)), INFLIGHT_UNUSABLE, 'no place in the ring')
-  t.equal(none.version(), 0)
-})
 
 t.test('a request from its fetch to its end', async (t) => {
   const r = bed(6)
@@ -141,35 +82,6 @@ t.test('what is in flight is served again in the order of the fetches', async (t
   second.afterPublish()
   second.fetch(0, packedBuffer(0, 1))
   t.equal(r.counter(c!), 4n)
-})
-
-t.test('regions that cannot be used', async (t) => {
-  const spoil: [string, (r: ReturnType<typeof bed>) => void][] = [
-    ['another version', (r) => r.view.setUint16(PACKED_REGION.VERSION, 2, true)],
-    ['another size', (r) => r.view.setUint16(PACKED_REGION.DESC_NUM, 5, true)],
-    ['a place that the ring does not have', (r) => r.view.setUint16(PACKED_REGION.USED_IDX, 4, true)],
-    ['a wrap counter of 2', (r) => r.view.setUint8(PACKED_REGION.OLD_USED_WRAP_COUNTER, 2)],
-    ['a free list in a circle', (r) => r.view.setUint16(PACKED_REGION.DESC + 3 * 32 + PACKED_STATE.NEXT, 2, true)],
-    [
-      'a free list that meets a chain',
-      (r) => r.view.setUint16(PACKED_REGION.DESC + 3 * 32 + PACKED_STATE.NEXT, 0, true),
-    ],
-    ['a chain of no descriptors', (r) => r.view.setUint16(PACKED_REGION.DESC + PACKED_STATE.NUM, 0, true)],
-    ['a chain that is too long', (r) => r.view.setUint16(PACKED_REGION.DESC + PACKED_STATE.NUM, 5, true)],
-    ['a chain that meets the free list', (r) => r.view.setUint16(PACKED_REGION.DESC + PACKED_STATE.NUM, 3, true)],
-    ['an entry that is neither free nor in a chain', (r) => r.view.setUint8(PACKED_REGION.DESC, 0)],
-  ]
-  for (const [what, change] of spoil) {
-    const r = bed(4)
-    const inflight = r.create()
-    inflight.start(PACKED_BASE_NEW)
-    inflight.fetch(0, packedBuffer(0, 2))
-    t.equal(r.create().start(0), 1)
-    change(r)
-    const before = Buffer.from(r.buffer.slice(0))
-    t.equal(r.create().start(0), INFLIGHT_UNUSABLE, what)
-    t.same(Buffer.from(r.buffer), before, 'it is left alone')
-  }
 })
 
 t.test('the memory is that of the specification carried out step by step', async (t) => {
