@@ -33,11 +33,19 @@ export class BackEnd {
   constructor(
     t: Teardown,
     c: Case,
-    o: { dir: string; image: string; bytes: number; cpus: readonly number[] | null; nodeArgs?: readonly string[] },
+    o: {
+      dir: string
+      image: string
+      bytes: number
+      cpus: readonly number[] | null
+      nodeArgs?: readonly string[]
+      control?: string
+    },
   ) {
     this.socketPath = join(o.dir, 'bench.sock')
     const args = [MAIN, `--socket-path=${this.socketPath}`, `--lun=${lunOption(c.lun, o.image, o.bytes)}`]
     for (let i = 0; i < c.iothreads; i++) args.push(`--iothread=id=io${i}${POLL_MAX_NS[c.poll]}`)
+    if (o.control !== undefined) args.push(`--control-socket=${o.control}`)
     const node = [process.execPath, GC_TRACE_ARG, ...(o.nodeArgs ?? []), ...args]
     this.child =
       o.cpus === null

@@ -8,6 +8,7 @@ import { fioVersion } from './fio.js'
 import { type Idle, idleTable, measureIdle } from './idle.js'
 import { benchDir, createImage } from './image.js'
 import { measureCase } from './measure-case.js'
+import { type Moves, measureMoves, movesTable } from './moves.js'
 import { pollingConditions, pollingTable } from './polling.js'
 import { markdown, type Report } from './report.js'
 import { isPolling, isScaling, ROW_SETS, type Row, type RowSet, selectCases } from './row.js'
@@ -16,7 +17,7 @@ import { scalingConditions, scalingTable } from './scaling.js'
 const USAGE = `usage: npm run bench -- [--quick] [--json FILE] [--rows SET,...] [--lun LUN,...] [--node-arg ARG]...
   --quick     fewer rows, 3 short runs of each instead of 5
   --json      write the report there too
-  --rows      only these of: basic, scaling (1, 2 and 4 IOThreads), polling (off, adaptive, busy), idle
+  --rows      only these of: basic, scaling (1, 2 and 4 IOThreads), polling (off, adaptive, busy), moves, idle
   --lun       only the rows of these of: null, null-delay80, memory, file
   --node-arg  an argument for the daemon's node (a profiler's, say)`
 
@@ -26,7 +27,7 @@ class UsageError extends Error {
   readonly code = 'ERR_PARSE_ARGS_VALUE'
 }
 
-const SETS = [...(Object.keys(ROW_SETS) as RowSet[]), 'idle'] as const
+const SETS = [...(Object.keys(ROW_SETS) as RowSet[]), 'moves', 'idle'] as const
 
 function parseSets(text: string | undefined): readonly (typeof SETS)[number][] {
   if (text === undefined) return SETS
@@ -58,7 +59,7 @@ async function main(): Promise<void> {
   }
   const { quick } = values
   const sets = parseSets(values.rows)
-  const rowSets = sets.filter((set) => set !== 'idle')
+  const rowSets = sets.filter((set) => set !== 'idle' && set !== 'moves')
   const cases = selectCases(rowSets, values.lun?.split(','), quick)
   const cpus = getAffinity(0)
   const fio = await fioVersion()
@@ -66,6 +67,7 @@ async function main(): Promise<void> {
   const load = loadavg()[0]!
   if (load > 0.5) console.error(`the machine is busy (load ${load.toFixed(1)}): the figures will be low and vary`)
   const rows: Row[] = []
+  const moves: Moves[] = []
   let idle: Idle | null = null
   await tidily(async (t) => {
     const dir = benchDir(t)
@@ -88,6 +90,7 @@ async function main(): Promise<void> {
       rows.push(row)
       console.error(markdown([row]).split('\n')[2])
     }
+    if (sets.includes('moves')) for (const lun of ['null', 'file'] as const) moves.push(await measureMoves(lun, plan))
     if (sets.includes('idle')) idle = await measureIdle(plan, quick ? 5 : 20)
   })
   const report: Report = {
@@ -98,16 +101,22 @@ async function main(): Promise<void> {
     load,
     pinned: cpus.length > 1,
     rows,
+    moves,
     idle,
   }
   show(report)
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`)
 }
 
-function show({ rows, idle, cpus }: Report): void {
+function show({ rows, moves, idle, cpus }: Report): void {
   if (rows.length > 0) console.log(markdown(rows))
   if (rows.some(isScaling)) print('IOThreads', scalingTable(rows), scalingConditions(rows, cpus))
   if (rows.some(isPolling)) print('Polling', pollingTable(rows), pollingConditions(rows))
+  if (moves.length > 0) {
+    const { queues, iothreads, depth } = moves[0]!
+    const what = `${queues} queues with ${depth} requests in flight each, given to one of ${iothreads} IOThreads after another, all the time.`
+    print('Queues that move', movesTable(moves), what)
+  }
   if (idle !== null) {
     const { queues, iothreads, seconds } = idle
     const what = `The daemon over ${seconds.toFixed(0)} s, from 10 s after its front end's last request on; ${queues} queues, ${iothreads} IOThreads, default polling.`

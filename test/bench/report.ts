@@ -1,4 +1,5 @@
 import type { Idle } from './idle.js'
+import type { Moves } from './moves.js'
 import type { Row } from './row.js'
 import { type Column, markdownTable } from './table.js'
 
@@ -13,6 +14,7 @@ export interface Report {
   /** Whether back end and driver had a CPU each. */
   readonly pinned: boolean
   readonly rows: readonly Row[]
+  readonly moves: readonly Moves[]
   /** null: not measured. */
   readonly idle: Idle | null
 }
