@@ -1,5 +1,5 @@
 /** What the control API can do with a running daemon. */
-import { DEFAULT_POLL_MAX_NS, type IoThread } from '../iothreads/index.js'
+import { DEFAULT_POLL_MAX_NS, type IoThread, THREAD_FIELD } from '../iothreads/index.js'
 import { FIELD, OPERATION, QUEUE_FIELD, type QueueStatistics } from '../iothreads/statistics.js'
 import { FLAG, MAX_LUN } from '../scsi/index.js'
 import {
@@ -72,7 +72,7 @@ export class Administration implements ControlTarget {
     return this.#daemon.iothreads.list().map((iothread) => this.#iothreadInfo(iothread))
   }
 
-  #iothreadInfo({ id, tid, engine, config, origin, heartbeat }: PooledIothread): IothreadInfo {
+  #iothreadInfo({ id, tid, engine, config, origin, statistics, heartbeat }: PooledIothread): IothreadInfo {
     const iothread = this.#iothread(id)
     return {
       id,
@@ -84,6 +84,12 @@ export class Administration implements ControlTarget {
       'poll-shrink': config.pollShrink,
       origin,
       queues: this.#queuesOn(iothread),
+      counters: {
+        requests: statistics.read(THREAD_FIELD.REQUESTS),
+        sleeps: statistics.read(THREAD_FIELD.SLEEPS),
+        polls: statistics.read(THREAD_FIELD.POLLS),
+        'poll-hits': statistics.read(THREAD_FIELD.POLL_HITS),
+      },
       heartbeat: { answered: heartbeat.answered, missed: heartbeat.missed, 'age-seconds': heartbeat.ageSeconds },
     }
   }

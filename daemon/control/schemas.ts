@@ -47,6 +47,14 @@ export const iothreadSchema = z
     'poll-shrink': pollShrink,
     origin: z.enum(['configuration', 'control']).describe('what it comes from'),
     queues: z.array(z.object({ controller: z.string(), queue: queueNumber })).describe('what it serves'),
+    counters: z
+      .object({
+        requests: count.describe('requests fetched, from whichever queue'),
+        sleeps: count.describe('times that it went to sleep for want of work'),
+        polls: count.describe('times that it polled before that'),
+        'poll-hits': count.describe('and those in which that found work'),
+      })
+      .describe('since it was started'),
     heartbeat: z.object({
       answered: count.describe('times that it was asked for a sign of life and gave it'),
       missed: count.describe('times that it did not in time'),

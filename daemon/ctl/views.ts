@@ -29,16 +29,29 @@ export function statusView(status: StatusInfo): string {
 
 export function iothreadsView(iothreads: readonly IothreadInfo[]): string {
   return table(
-    ['IOTHREAD', 'TID', 'ENGINE', 'CPUS', 'POLL-MAX', 'GROW', 'SHRINK', 'ORIGIN', 'BEATS', 'MISSED', 'LAST', 'QUEUES'],
+    [
+      'IOTHREAD',
+      'TID',
+      'ENGINE',
+      'CPUS',
+      'POLL-MAX',
+      'ORIGIN',
+      'REQUESTS',
+      'SLEEPS',
+      'BEATS',
+      'MISSED',
+      'LAST',
+      'QUEUES',
+    ],
     iothreads.map((each) => [
       each.id,
       each.tid,
       each.engine,
       each.cpus === null ? 'any' : formatNumberList(each.cpus, '+'),
       each['poll-max-ns'] === 0 ? 'off' : formatNanoseconds(each['poll-max-ns']),
-      each['poll-grow'],
-      each['poll-shrink'],
       each.origin,
+      each.counters.requests,
+      each.counters.sleeps,
       each.heartbeat.answered,
       each.heartbeat.missed,
       each.heartbeat['age-seconds'] === null ? '-' : formatNanoseconds(each.heartbeat['age-seconds'] * 1e9),

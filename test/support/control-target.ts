@@ -186,6 +186,7 @@ function iothread(id: string, cpus: number[] | null): IothreadInfo {
     'poll-shrink': 0,
     origin: 'configuration',
     queues: [],
+    counters: { requests: 1200, sleeps: 30, polls: 50, 'poll-hits': 20 },
     heartbeat: { answered: 10, missed: 0, 'age-seconds': id === 'io0' ? 0.25 : null },
   }
 }

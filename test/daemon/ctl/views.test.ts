@@ -23,11 +23,11 @@ t.equal(
     { ...target.iothreads()[0]!, id: 'x', 'poll-max-ns': 0, queues: [0, 1, 3].flatMap((queue) => places(queue)) },
     { ...target.iothreads()[0]!, id: 'idle', queues: [] },
   ]),
-  `IOTHREAD   TID  ENGINE    CPUS   POLL-MAX  GROW  SHRINK  ORIGIN         BEATS  MISSED  LAST    QUEUES
-io0       5048  io_uring  0-2+6  32.8 us      0       0  configuration     10       0  250 ms  vm:0,2
-io1       5049  io_uring  any    32.8 us      0       0  configuration     10       0  -       vm:1,3
-x         5048  io_uring  0-2+6  off          0       0  configuration     10       0  250 ms  a:0-1,3 b:0-1,3
-idle      5048  io_uring  0-2+6  32.8 us      0       0  configuration     10       0  250 ms  -
+  `IOTHREAD   TID  ENGINE    CPUS   POLL-MAX  ORIGIN         REQUESTS  SLEEPS  BEATS  MISSED  LAST    QUEUES
+io0       5048  io_uring  0-2+6  32.8 us   configuration      1200      30     10       0  250 ms  vm:0,2
+io1       5049  io_uring  any    32.8 us   configuration      1200      30     10       0  -       vm:1,3
+x         5048  io_uring  0-2+6  off       configuration      1200      30     10       0  250 ms  a:0-1,3 b:0-1,3
+idle      5048  io_uring  0-2+6  32.8 us   configuration      1200      30     10       0  250 ms  -
 `,
 )
 t.equal(
