@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { DirtyLog, LOG_PAGE } from 'vhost-user-protocol-ts'
 import { times } from '../../support/long.js'
-import type { LogMarkerJob } from '../../support/vhost/log-marker.js'
+import { type LogMarkerJob, MARKS_PER_PAGE } from '../../support/vhost/log-marker.js'
 
 /** The pages whose bits are set, as vhost-user.rst has them: byte page / 8, bit page % 8. */
 function dirty(buffer: ArrayBufferLike): number[] {
@@ -94,44 +94,88 @@ t.test('the same as page by page', async (t) => {
   )
 })
 
+t.test('bits are set by Atomics.or alone, one for each word, with no look before', async (t) => {
+  const buffer = new SharedArrayBuffer(64)
+  const RealArray = globalThis.Int32Array
+  const { or, load } = Atomics
+  const words = new RealArray(buffer)
+  const touched: [word: number, bits: number][] = []
+  const element = (key: string | symbol): boolean => typeof key === 'string' && /^[0-9]+$/.test(key)
+  const view = new Proxy(words, {
+    get: (target, key) => {
+      if (element(key)) t.fail(`word ${String(key)} is read`)
+      return Reflect.get(target, key, target)
+    },
+    set: (_, key) => t.fail(`word ${String(key)} is written`),
+  })
+  t.teardown(() => Object.assign(globalThis, { Int32Array: RealArray }))
+  t.teardown(() => Object.assign(Atomics, { or, load }))
+  Object.assign(globalThis, { Int32Array: new Proxy(RealArray, { construct: () => view }) })
+  Object.assign(Atomics, {
+    load: () => t.fail('a word is read'),
+    or: (array: Int32Array, word: number, bits: number): number => {
+      t.equal(array, view)
+      touched.push([word, bits >>> 0])
+      return or(words, word, bits)
+    },
+  })
+  const log = new DirtyLog(buffer)
+  log.mark(3 * LOG_PAGE, 1)
+  log.mark(3 * LOG_PAGE, 1)
+  log.mark(30 * LOG_PAGE, 70 * LOG_PAGE)
+  t.same(touched, [
+    [0, 8],
+    [0, 8],
+    [0, 0xc000_0000],
+    [1, 0xffff_ffff],
+    [2, 0xffff_ffff],
+    [3, 0xf],
+  ])
+})
+
 t.test('no mark is lost among several threads, and one that collects and clears', async (t) => {
-  const words = 4
-  const pages = 32 * words
-  const log = new SharedArrayBuffer(4 * words)
-  const written = new SharedArrayBuffer(4 * 2 * pages)
-  const control = new SharedArrayBuffer(4)
-  const marks = times(50_000)
+  const pages = times(2 ** 16)
+  const log = new SharedArrayBuffer(pages / 8)
+  const written = new SharedArrayBuffer(4 * pages)
+  const progress = new SharedArrayBuffer(8)
   const threads = [0, 1].map((thread) => {
-    const workerData: LogMarkerJob = { log, written, control, thread, pages, marks }
+    const workerData: LogMarkerJob = { log, written, progress, thread, pages }
     const worker = new Worker(new URL('../../support/vhost/log-marker.js', import.meta.url), { workerData })
     return new Promise<void>((resolve, reject) => {
       worker.once('error', reject)
       worker.once('exit', () => resolve())
     })
   })
-  // A page's counter is what migrates: it is read after its bit was found and cleared.
-  const counters = new Int32Array(written)
+  // A page's content is the number of writes to it. It is copied after its bit was found and cleared.
+  const content = new Int32Array(written)
   const bits = new Int32Array(log)
-  const copied = new Int32Array(2 * pages)
-  const collect = (): void => {
-    for (let word = 0; word < words; word++) {
-      const found = Atomics.exchange(bits, word, 0)
-      for (let bit = 0; bit < 32; bit++) {
-        if ((found & (1 << bit)) === 0) continue
-        const page = 32 * word + bit
-        copied[2 * page] = Atomics.load(counters, 2 * page)
-        copied[2 * page + 1] = Atomics.load(counters, 2 * page + 1)
-      }
+  const copied = new Int32Array(pages)
+  let copies = 0
+  const collect = (word: number): void => {
+    const found = Atomics.exchange(bits, word, 0)
+    for (let bit = 0; found !== 0 && bit < 32; bit++) {
+      if ((found & (1 << bit)) === 0) continue
+      copied[32 * word + bit] = Atomics.load(content, 32 * word + bit)
+      copies++
     }
   }
-  const running = new Int32Array(control)
-  let rounds = 0
-  while (Atomics.load(running, 0) < 2) {
-    collect()
-    if (++rounds % 64 === 0) await new Promise(setImmediate)
+  const steps = new Int32Array(progress)
+  for (let round = 0; steps[0]! < pages / 2 || steps[1]! < pages / 2; round++) {
+    // Where they are at work, and so is this.
+    for (const thread of [0, 1]) collect(Math.min(Atomics.load(steps, thread) >> 4, bits.length - 1))
+    if (round % 1024 === 0) await new Promise(setImmediate)
   }
   await Promise.all(threads)
-  collect()
-  t.same([...copied], [...counters], 'the last write to each page was copied')
-  t.ok(counters.reduce((sum, count) => sum + count, 0) === 2 * marks, `${rounds} rounds`)
+  const early = copies
+  for (let word = 0; word < bits.length; word++) collect(word)
+  t.ok(
+    content.every((writes) => writes === MARKS_PER_PAGE),
+    'all was written',
+  )
+  t.strictSame(
+    [...content.keys()].filter((page) => copied[page] !== content[page]),
+    [],
+    'the last write to each page was copied',
+  )
+  t.ok(copies >= pages, `${copies} copies of ${pages} pages, ${early} of them meanwhile`)
 })

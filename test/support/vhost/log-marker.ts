@@ -1,26 +1,35 @@
-/** A thread that writes to pages, here a counter for each thread and page, and marks them in a dirty log. */
-import { workerData } from 'node:worker_threads'
+/** A thread that writes to every other page of a dirty log, in step with the one that writes to those between. */
+import { isMainThread, workerData } from 'node:worker_threads'
 import { DirtyLog, LOG_PAGE } from 'vhost-user-protocol-ts'
-import { Random } from '../random.js'
 
 export interface LogMarkerJob {
   readonly log: SharedArrayBuffer
-  /** A word for each page and thread: how often it was written. */
+  /** A word for each page: how often it was written. */
   readonly written: SharedArrayBuffer
-  /** Word 0: threads that are done. */
-  readonly control: SharedArrayBuffer
+  /** A word for each of the two threads: pages that it is done with. */
+  readonly progress: SharedArrayBuffer
   readonly thread: number
   readonly pages: number
-  readonly marks: number
 }
 
-const { log, written, control, thread, pages, marks } = workerData as LogMarkerJob
-const counters = new Int32Array(written)
-const dirty = new DirtyLog(log)
-const random = new Random(thread + 1)
-for (let i = 0; i < marks; i++) {
-  const page = random.below(pages)
-  counters[2 * page + thread]!++
-  dirty.mark(page * LOG_PAGE, 1)
+export const MARKS_PER_PAGE = 3
+
+/** How long a thread waits for the other one, which may not be running. */
+const PATIENCE = 100
+
+function mark({ log, written, progress, thread, pages }: LogMarkerJob): void {
+  const content = new Int32Array(written)
+  const steps = new Int32Array(progress)
+  const dirty = new DirtyLog(log)
+  for (let step = 0; step < pages / 2; step++) {
+    const page = 2 * step + thread
+    for (let i = 0; i < MARKS_PER_PAGE; i++) {
+      content[page]!++
+      dirty.mark(page * LOG_PAGE, 1)
+    }
+    Atomics.store(steps, thread, step + 1)
+    for (let i = 0; i < PATIENCE && Atomics.load(steps, 1 - thread) <= step; i++);
+  }
 }
-Atomics.add(new Int32Array(control), 0, 1)
+
+if (!isMainThread) mark(workerData as LogMarkerJob)
