@@ -28,7 +28,8 @@ import { LunError } from './lun-error.js'
 import type { QueueSource } from './metrics.js'
 import { QueuePlacement } from './queue-placement.js'
 import { RequestRing } from './request-ring.js'
-import { Ring, type RingServer } from './ring.js'
+import type { RingServer } from './ring.js'
+import { RingSet } from './ring-set.js'
 import { Serial } from './serial.js'
 import { manageTask } from './task-manager.js'
 
@@ -81,8 +82,7 @@ export class Controller implements BackendDevice {
   readonly #placement: QueuePlacement
   readonly #luns: ControllerLuns
   readonly #memory: GuestMemoryTable
-  /** Those that the front end has started and enabled, by virtqueue index. */
-  readonly #rings = new Map<number, Ring>()
+  readonly #rings = new RingSet((setup) => hostRing(setup, this.#memory.memory))
   /** Changes of what all rings rely on: memory, LUNs, the IOThreads that know the controller; and new rings. One after another. */
   readonly #changes = new Serial()
   /** Counters of the request queues that were ever started. */
@@ -187,14 +187,10 @@ export class Controller implements BackendDevice {
 
   /** Has the IOThreads serve the LUNs as they are now, but for the one whose id is `without`. */
   async #changeUnits(without?: string): Promise<void> {
-    const rings = [...this.#rings.values()]
-    await pauseAll(rings)
-    try {
+    await this.#rings.atRest(async () => {
       for (const statistics of this.#statistics.values()) statistics.grow(this.#luns.known.length)
       await this.#placement.setUnits(this.#luns.units(without))
-    } finally {
-      await resumeAll(rings)
-    }
+    })
   }
 
   /** The LUN inventory of a target has changed (SPC-4 6.33): the LUN at `place` has come or gone. */
@@ -281,19 +277,18 @@ export class Controller implements BackendDevice {
    */
   #changeMemory(entries: readonly MemoryEntry[]): Promise<void> {
     return this.#changes.run(async () => {
-      const rings = [...this.#rings.values()]
       const memory = GuestMemoryTable.memoryOf(entries)
       try {
-        for (const { setup } of rings) hostRing(setup, memory)
+        for (const setup of this.#rings.setups) hostRing(setup, memory)
       } catch (error) {
         this.#memory.discard(entries)
         throw error
       }
-      await pauseAll(rings)
-      const gone = this.#memory.replace(entries, memory)
-      await this.#placement.setMemory(this.#memory.regions)
-      GuestMemoryTable.unmap(gone)
-      await resumeAll(rings)
+      await this.#rings.atRest(async () => {
+        const gone = this.#memory.replace(entries, memory)
+        await this.#placement.setMemory(this.#memory.regions)
+        GuestMemoryTable.unmap(gone)
+      })
     })
   }
 
@@ -308,14 +303,11 @@ export class Controller implements BackendDevice {
   startRing(setup: RingSetup): Promise<void> {
     return this.#changes.run(async () => {
       const { index } = setup
-      const isFirst = index >= VQ.REQUEST && this.#running === 0
+      const isFirst = index >= VQ.REQUEST && this.#rings.requestQueues === 0
       if (isFirst) this.#luns.lock()
-      const ring = new Ring(setup, this.#serverOf(index), (current) => hostRing(current, this.#memory.memory))
-      this.#rings.set(index, ring)
       try {
-        await ring.resume()
+        await this.#rings.start(setup, this.#serverOf(index))
       } catch (error) {
-        this.#rings.delete(index)
         if (isFirst) this.#luns.unlock()
         throw error
       }
@@ -332,15 +324,9 @@ export class Controller implements BackendDevice {
 
   async stopRing(index: number, discard: boolean): Promise<number> {
     if (discard && index === VQ.CONTROL) this.#controlRing.discard()
-    const base = await this.#rings.get(index)!.pause()
-    this.#rings.delete(index)
-    if (index >= VQ.REQUEST && this.#running === 0) this.#luns.unlock()
+    const base = await this.#rings.stop(index)
+    if (index >= VQ.REQUEST && this.#rings.requestQueues === 0) this.#luns.unlock()
     return base
-  }
-
-  /** How many request rings are started. */
-  get #running(): number {
-    return [...this.#rings.keys()].filter((index) => index >= VQ.REQUEST).length
   }
 
   #statisticsOf(index: number): QueueStatistics {
@@ -379,22 +365,4 @@ export class Controller implements BackendDevice {
     this.#eventRing.reset()
     await this.#changeMemory([])
   }
-}
-
-/**
- * Has rings stand still. Task management goes first and comes back last: what is in a request ring before a function
- * comes is to be found by it.
- */
-async function pauseAll(rings: readonly Ring[]): Promise<void> {
-  await Promise.all(rings.filter(isControl).map((ring) => ring.pause()))
-  await Promise.all(rings.filter((ring) => !isControl(ring)).map((ring) => ring.pause()))
-}
-
-async function resumeAll(rings: readonly Ring[]): Promise<void> {
-  await Promise.all(rings.filter((ring) => !isControl(ring)).map((ring) => ring.resume()))
-  await Promise.all(rings.filter(isControl).map((ring) => ring.resume()))
-}
-
-function isControl({ setup }: Ring): boolean {
-  return setup.index === VQ.CONTROL
 }
