@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { RESPONSE, TMF } from 'vhost-user-protocol-ts'
+import { startConfigured } from '../support/configured-daemon.js'
 import { type Daemon, startDaemon } from '../support/daemon.js'
 import { within } from '../support/deadline.js'
 import { FUA, read10, write10 } from '../support/iothreads/cdb.js'
@@ -60,6 +61,7 @@ const FUNCTIONS = [
   { fn: TMF.QUERY_TASK, weight: 2, taken: undefined },
   { fn: TMF.QUERY_TASK_SET, weight: 1, taken: undefined },
 ] as const
+const TAKEN = new Set<number>([RESPONSE.ABORTED, RESPONSE.RESET])
 const CHOICES = FUNCTIONS.flatMap((each) => new Array<(typeof FUNCTIONS)[number]>(each.weight).fill(each))
 
 interface Racing {
@@ -72,6 +74,8 @@ interface Racing {
 /** One guest that has a function race with its commands, again and again. */
 class Races {
   readonly initiator: Initiator
+  /** Nobody else has the disks. */
+  readonly #alone: boolean
   /** Commands that a function was for, by what became of them. */
   readonly fates = { completed: 0, aborted: 0, reset: 0 }
   readonly #asker: TaskFunctionAsker
@@ -80,9 +84,10 @@ class Races {
   #room = 0
   #tag = 1000
 
-  private constructor(initiator: Initiator, random: Random) {
+  private constructor(initiator: Initiator, random: Random, alone: boolean) {
     this.initiator = initiator
     this.#random = random
+    this.#alone = alone
     this.#asker = new TaskFunctionAsker(initiator, PATIENCE)
     this.#rooms = Array.from({ length: ROOMS }, () => ({
       memory: initiator.memory.allocate(watchedBytes(COUNT * BLOCK), 64),
@@ -90,10 +95,10 @@ class Races {
     }))
   }
 
-  static async connect(t: Test, to: Daemon, seed: number): Promise<Races> {
+  static async connect(t: Test, to: Daemon, seed: number, alone = true): Promise<Races> {
     const initiator = await Initiator.connect(to.socketPath, { queues: QUEUES, deadline: PATIENCE })
     t.teardown(() => initiator.close())
-    const races = new Races(initiator, new Random(seed))
+    const races = new Races(initiator, new Random(seed), alone)
     await races.#ready()
     for (let lba = 0; lba < BLOCKS; lba += 64) {
       const command = { cdb: write10(lba, 64), target: 0, lun: MEMORY, dataOut: blocks(lba, 64) }
@@ -176,7 +181,9 @@ class Races {
 
   #check({ command, writes, lun, lba }: Racing, taken: number | undefined): void {
     const { response, status, data, residual, sense, usedLength } = command.result!
-    const isTaken = response !== RESPONSE.OK && response === taken
+    // Of what somebody else's function did, a command is taken away, or hears.
+    if (!this.#alone && status === 2 && (sense[2]! & 15) === 6) return
+    const isTaken = response !== RESPONSE.OK && (response === taken || (!this.#alone && TAKEN.has(response)))
     const moved = isTaken ? 0 : COUNT * BLOCK
     if (
       (!isTaken && response !== RESPONSE.OK) ||
@@ -249,4 +256,30 @@ t.test('functions against completions of queues that move between IOThreads', as
   t.ok(moves > 0)
   t.comment(`${count} races, ${moves} moves: ${JSON.stringify(races.fates)}`)
   for (const [fate, number] of Object.entries(races.fates)) t.ok(number > 0, `${number} commands ${fate}`)
+})
+
+t.test('functions of two guests that share their disks', async (t) => {
+  const luns = [
+    { id: 'memory', driver: 'memory', size: '1M', 'share-rw': true },
+    { id: 'null', driver: 'null', size: '1M', 'delay-us': 300, 'share-rw': true },
+    { id: 'file', path: image, 'share-rw': true },
+  ]
+  const places = luns.map(({ id }, lun) => ({ id, target: 0, lun }))
+  const daemons = await startConfigured(t, {
+    iothreads: [{ id: 'io0' }, { id: 'io1' }],
+    luns,
+    controllers: ['a', 'b'].map((id) => ({ id, 'num-queues': QUEUES, luns: places })),
+  })
+  const guests = [await Races.connect(t, daemons[0]!, 4, false), await Races.connect(t, daemons[1]!, 5, false)]
+  const count = times(100)
+  await Promise.all(
+    guests.map(async (races) => {
+      for (let i = 0; i < count; i++) await races.race()
+    }),
+  )
+  for (const races of guests) {
+    await races.finish(t)
+    t.comment(`${count} races: ${JSON.stringify(races.fates)}`)
+    for (const [fate, number] of Object.entries(races.fates)) t.ok(number > 0, `${number} commands ${fate}`)
+  }
 })
