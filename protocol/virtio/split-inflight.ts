@@ -42,6 +42,7 @@ export class SplitInflight {
   /** last_batch_head and used_idx, as they are in the region. */
   #last = 0
   #usedIdx = 0
+  #base = 0
 
   /** @param buffer the queue's region, from its first byte @param entries descriptors that it has room for */
   constructor(buffer: ArrayBufferLike, entries: number) {
@@ -58,9 +59,11 @@ export class SplitInflight {
    * Makes a fresh region ready, or goes on where the last user of the region stopped.
    *
    * @param usedIdx used.idx as it is in the used ring
+   * @param base the next available index as the front end says it (SET_VRING_BASE). Only a fresh region needs it
    * @returns how many of `heads` have to be served again, or INFLIGHT_UNUSABLE: no region of this version and size
    */
-  start(usedIdx: number): number {
+  start(usedIdx: number, base = usedIdx): number {
+    this.#base = base
     this.#count = 0
     this.#last = 0
     this.#usedIdx = usedIdx
@@ -71,6 +74,11 @@ export class SplitInflight {
     }
     if (version !== INFLIGHT_VERSION || this.#halves[DESC_NUM / 2]! < this.#entries) return INFLIGHT_UNUSABLE
     return this.#recover()
+  }
+
+  /** After `start`: the next available index to fetch, for SplitVirtqueue. */
+  get base(): number {
+    return this.#base
   }
 
   /** The version comes last: half an initialisation is none. */
@@ -101,6 +109,8 @@ export class SplitInflight {
     for (let head = 0; head < entries; head++) {
       if (bytes[DESC + SIZE * head + INFLIGHT] === 1) this.heads[count++] = head
     }
+    // Everything fetched is either used or in flight.
+    this.#base = (this.#usedIdx + count) & 0xffff
     this.#counter.resume(this.#words, (DESC + COUNTER) / 4, SIZE / 4, this.heads, count)
     return count
   }

@@ -74,8 +74,12 @@ export class SplitRig implements CrashRig {
     const used = this.#driver.deviceUsedIndex
     const count = inflight.start(used)
     if (count < 0) throw new Error('the region is not usable')
-    const base = (used + count) & 0xffff
-    const queue = new SplitVirtqueue({ size: this.#size, ...this.#areas, base, eventIdx: this.#eventIdx })
+    const queue = new SplitVirtqueue({
+      size: this.#size,
+      ...this.#areas,
+      base: inflight.base,
+      eventIdx: this.#eventIdx,
+    })
     return {
       recovered: [...inflight.heads.slice(0, count)],
       available: () => {
