@@ -31,7 +31,7 @@ export interface PackedVirtqueueOptions {
 /** The base of a new ring: both at the first descriptor, both wrap counters 1 (virtio 1.3 2.8.1). */
 export const PACKED_BASE_NEW = 0x8000_8000
 
-/** What `fetch` answers when no chain is available. */
+/** What `fetch` answers when there is no chain, against the promise of `available`. */
 export const NO_CHAIN = -1
 
 // A descriptor is four 32-bit words: address (two), length, and the id with the flags above it.
@@ -41,6 +41,7 @@ const ID_FLAGS = 3
 const AVAIL = PACKED_DESC_F.AVAIL << 16
 const USED = PACKED_DESC_F.USED << 16
 const MARK = AVAIL | USED
+const NEXT = PACKED_DESC_F.NEXT << 16
 const WRITE = PACKED_DESC_F.WRITE << 16
 const { ENABLE, DISABLE, DESC } = PACKED_EVENT_F
 
@@ -120,14 +121,34 @@ export class PackedVirtqueue {
   }
 
   /**
-   * How many chains may be fetched now, at most: 0 if there is none, and otherwise `fetch` says when no more are there.
-   * More than the ring holds is a broken ring: -1.
+   * Looks through the ring: how many chains may be fetched now. More than the ring holds is a broken ring: -1.
+   *
+   * @param most so many are enough: what is behind them is not looked at
    */
-  available(): number {
-    const room = this.size - this.#held
+  available(most: number = this.size): number {
+    const ring = this.#ring
+    const size = this.size
+    let room = size - this.#held
     if (room < 0) return -1
-    if (!this.hasAvailable()) return 0
-    return room === 0 ? -1 : room
+    let next = this.#next
+    let mark = this.#availableMark
+    for (let chains = 0; chains < most; chains++) {
+      // Atomic: what belongs to a chain is read after this.
+      let word = Atomics.load(ring, 4 * next + ID_FLAGS)
+      if ((word & MARK) !== mark) return chains
+      if (room === 0) return -1
+      for (;;) {
+        room--
+        if (++next === size) {
+          next = 0
+          mark ^= MARK
+        }
+        // A chain without end is for the walk to find.
+        if ((word & NEXT) === 0 || room === 0) break
+        word = ring[4 * next + ID_FLAGS]!
+      }
+    }
+    return most
   }
 
   /** Whether the driver has made anything available since the last fetch; for polling. A broken ring may count as yes. */
@@ -135,13 +156,14 @@ export class PackedVirtqueue {
     return (Atomics.load(this.#ring, 4 * this.#next + ID_FLAGS) & MARK) === this.#availableMark
   }
 
-  /** The index of the next chain's first descriptor, or NO_CHAIN. The same one until `advance`. */
+  /**
+   * The index of the next chain's first descriptor: the same one until `advance`. Only after `available` promised one; if
+   * the driver has taken that back, or has changed the chains before it, NO_CHAIN, which no walk accepts.
+   */
   fetch(): number {
     const next = this.#next
-    // Nothing plain of the chain is read before this.
-    if ((Atomics.load(this.#ring, 4 * next + ID_FLAGS) & MARK) !== this.#availableMark) return NO_CHAIN
-    if (this.#held >= this.size) return NO_CHAIN
     this.#last = 0
+    if ((this.#ring[4 * next + ID_FLAGS]! & MARK) !== this.#availableMark || this.#held >= this.size) return NO_CHAIN
     return next
   }
 
@@ -158,7 +180,7 @@ export class PackedVirtqueue {
     this.#next = next
   }
 
-  /** Puts the last fetched chain back. */
+  /** Puts the last fetched chain back; nothing, if there was none. */
   unfetch(): void {
     const count = this.#last
     this.#last = 0

@@ -22,7 +22,8 @@ const reaped = new Int32Array(8)
 /** Fetches and completes all that is there. */
 function serve(device: PackedVirtqueue, driver: PackedDriver, counts: ReadonlyMap<number, number>): void {
   const ids: number[] = []
-  for (let at = device.fetch(); at >= 0; at = device.fetch()) {
+  for (let left = device.available(); left > 0; left--) {
+    const at = device.fetch()
     const id = device.desc.getUint16(16 * at + 12, true)
     device.advance(packedBuffer(id, counts.get(id)!))
     ids.push(id)
@@ -142,6 +143,7 @@ const give = ({ driver, device, ids }: Race): void => {
   driver.submit(ids[0]!)
   driver.submit(ids[2]!)
   driver.publish()
+  device.available()
   for (const count of [1, 2]) {
     device.fetch()
     device.advance(packedBuffer(0, count))
@@ -193,9 +195,7 @@ t.test('a batch is seen whole or not at all', async (t) => {
   const available = everyOrder(
     add,
     ({ device }) => {
-      let seen = 0
-      for (let at = device.fetch(); at >= 0; at = device.fetch()) device.advance(packedBuffer(0, ++seen))
-      return seen
+      return device.available()
     },
     (_, __, seen) => (seen === 0 || seen === 2 ? undefined : `${seen} of 2 are seen`),
   )
@@ -232,7 +232,8 @@ async function serveThread(
   const held: number[] = []
   while (served < chains && !lost) {
     const kicks = Atomics.load(bells, BELL.KICKS)
-    for (let at = device.fetch(); at >= 0; at = device.fetch()) {
+    for (let left = device.available(); left > 0; left--) {
+      const at = device.fetch()
       let count = 1
       let place = at
       while ((device.desc.getUint16(16 * place + 14, true) & 1) !== 0) {

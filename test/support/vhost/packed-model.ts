@@ -97,8 +97,7 @@ export class PackedModel {
     else if (what === 'disarm') this.#disarm()
     else this.#restart()
     const available = this.#device.available()
-    expect(available > 0, this.#waiting.length > 0, 'available')
-    expect(available >= this.#waiting.length, true, 'at least as many as there are')
+    expect(available, this.#waiting.length, 'available')
     expect(this.#device.hasAvailable(), this.#waiting.length > 0, 'hasAvailable')
     expect(this.#device.unpublished, this.#pushed.length > 0, 'unpublished')
     expect(this.#parts.isUsed(this.#driver.used), this.#completed.length > 0, 'seen by the driver')
@@ -167,6 +166,7 @@ export class PackedModel {
       const expected = this.#waiting.shift()
       if (expected === undefined) {
         expect(head, NO_CHAIN, 'fetched from an empty ring')
+        this.#lastFetched = undefined
         return
       }
       const chain = this.#chain
