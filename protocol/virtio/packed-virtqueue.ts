@@ -45,7 +45,7 @@ const NEXT = PACKED_DESC_F.NEXT << 16
 const WRITE = PACKED_DESC_F.WRITE << 16
 const { ENABLE, DISABLE, DESC } = PACKED_EVENT_F
 
-/** What a driver has to be told to push a chain: its id and how many descriptors of the ring it took, in 31 bits. */
+/** What stands for a chain in flight: its id, and how many descriptors of the ring it took (PackedChain: at most MAX_CHAIN). */
 export function packedBuffer(id: number, count: number): number {
   return id | (count << 16)
 }
