@@ -4,8 +4,11 @@ import type { MemoryRegion } from './messages/memory.js'
 /** The protocol features that a session can carry; a device may offer these and no others. */
 export const SESSION_PROTOCOL_FEATURES = featureMask(
   VHOST_USER_PROTOCOL_F.MQ,
+  VHOST_USER_PROTOCOL_F.LOG_SHMFD,
   VHOST_USER_PROTOCOL_F.REPLY_ACK,
+  VHOST_USER_PROTOCOL_F.BACKEND_REQ,
   VHOST_USER_PROTOCOL_F.CONFIG,
+  VHOST_USER_PROTOCOL_F.INFLIGHT_SHMFD,
   VHOST_USER_PROTOCOL_F.RESET_DEVICE,
   VHOST_USER_PROTOCOL_F.CONFIGURE_MEM_SLOTS,
   VHOST_USER_PROTOCOL_F.STATUS,
@@ -32,6 +35,47 @@ export interface RingSetup {
   errFd: number
   /** The virtio features in force, without VHOST_USER_F.PROTOCOL_FEATURES. */
   features: bigint
+}
+
+/** A part of a file that the front end and the device share. `size` bytes from byte `offset` on; both below 2^53, unaligned perhaps. */
+export interface SharedPart {
+  fd: number
+  size: number
+  offset: number
+}
+
+/** An inflight buffer (vhost-user.rst "Inflight I/O tracking"): `queues` regions, each for a ring of up to `queueSize` entries. */
+export interface InflightBuffer extends SharedPart {
+  queues: number
+  queueSize: number
+}
+
+/** What a device that offers VHOST_USER_PROTOCOL_F.LOG_SHMFD does for a live migration (vhost-user.rst "Migration"). */
+export interface DirtyLogCapability {
+  /**
+   * SET_LOG_BASE: a bitmap of `size` bytes. Resolves when every thread marks there, and none touches the one before. May come
+   * again at any time, while rings run as well, also before or after VHOST_F.LOG_ALL: without that feature nothing is marked,
+   * and before the first log there is nothing to mark. There is no message that takes a log away: the device keeps the last one
+   * until disconnect(). `fd` is closed afterwards. Rejects with a DeviceError when the log cannot be used; then the old one
+   * stays.
+   */
+  setLog(log: SharedPart): Promise<void>
+}
+
+/** What a device that offers VHOST_USER_PROTOCOL_F.INFLIGHT_SHMFD does for recovery after a crash. */
+export interface InflightCapability {
+  /**
+   * GET_INFLIGHT_FD: a fresh buffer, for rings whose kind may not be known yet (QEMU 7.2 asks before SET_FEATURES). The session
+   * sends the descriptor and closes it. `queues` is 1..ringCount, `queueSize` 1..32768.
+   * @throws {DeviceError} when there is none for so many; the front end goes on without a buffer
+   */
+  create(queues: number, queueSize: number): SharedPart
+  /**
+   * SET_INFLIGHT_FD: the buffer that rings started from now on use; of a ring that runs, nothing changes. Fresh, or of this
+   * device's predecessor. `fd` is closed afterwards. Rejects with a DeviceError when it cannot be used; without an
+   * acknowledgement that ends the connection, since rings that ran without it could not be recovered.
+   */
+  set(buffer: InflightBuffer): Promise<void>
 }
 
 /**
@@ -61,7 +105,14 @@ export interface BackendDevice {
   /** Rings there are: request queues plus the two fixed ones. At most 256. */
   readonly ringCount: number
   readonly maxMemorySlots: number
-  /** What the driver accepted: always a subset of `features`. While a ring is active only VHOST_F.LOG_ALL changes. */
+  /** Present if and only if protocolFeatures has LOG_SHMFD. */
+  readonly dirtyLog?: DirtyLogCapability | undefined
+  /** Present if and only if protocolFeatures has INFLIGHT_SHMFD. */
+  readonly inflight?: InflightCapability | undefined
+  /**
+   * What the driver accepted: always a subset of `features`. While a ring is active only VHOST_F.LOG_ALL changes; every thread
+   * goes by it when this resolves. The RingSetup of such a ring is not sent again unless its address flags change as well.
+   */
   setFeatures(features: bigint): void | Promise<void>
   /** The whole memory table is replaced, also while rings run. fds[i] belongs to regions[i]; they are closed afterwards. */
   setMemory(regions: readonly MemoryRegion[], fds: readonly number[]): Promise<void>

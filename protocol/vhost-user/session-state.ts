@@ -1,6 +1,6 @@
 import { type BackendDevice, type RingSetup, SESSION_PROTOCOL_FEATURES } from './backend-device.js'
 import { RefusedError } from './errors.js'
-import { featureMask, hasFeature, VHOST_USER_F } from './features.js'
+import { featureMask, hasFeature, protocolFeatureNames, VHOST_USER_F, VHOST_USER_PROTOCOL_F } from './features.js'
 import { MemoryTable } from './memory-table.js'
 import type { Message } from './message.js'
 import type { SessionReporter } from './reporter.js'
@@ -40,6 +40,15 @@ export class SessionState {
   constructor(device: BackendDevice, report: SessionReporter) {
     if ((device.protocolFeatures & ~SESSION_PROTOCOL_FEATURES) !== 0n) {
       throw new RangeError(`protocol features 0x${device.protocolFeatures.toString(16)} cannot all be served`)
+    }
+    for (const [bit, capability] of [
+      [VHOST_USER_PROTOCOL_F.LOG_SHMFD, device.dirtyLog],
+      [VHOST_USER_PROTOCOL_F.INFLIGHT_SHMFD, device.inflight],
+    ] as const) {
+      if (hasFeature(device.protocolFeatures, bit) !== (capability !== undefined)) {
+        const [name] = protocolFeatureNames(featureMask(bit))
+        throw new RangeError(`${name} is offered without its capability, or the other way round`)
+      }
     }
     if (!(device.ringCount > FIXED_QUEUES && device.ringCount <= MAX_RINGS)) {
       throw new RangeError(`a device with ${device.ringCount} rings`)
