@@ -1,5 +1,6 @@
 /** The vhost-user wire protocol and virtio rings: the back end, and the front end that tests and benchmarks drive. */
 
+export * from './vhost-user/backend-channel.js'
 export * from './vhost-user/backend-device.js'
 export * from './vhost-user/connection.js'
 export * from './vhost-user/errors.js'

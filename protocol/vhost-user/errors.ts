@@ -35,6 +35,9 @@ export const REFUSALS = {
   VUS_REGION_OVERLAP: 'two memory regions overlap',
   VUS_TOO_MANY_REGIONS: 'there are more memory regions than slots',
   VUS_UNKNOWN_REGION: 'a region to remove is not in the table',
+  VUS_LOG_SIZE: 'a dirty log is empty or reaches 2^53',
+  VUS_INFLIGHT_SIZE: 'an inflight buffer is empty, reaches 2^53, or is for rings that cannot be',
+  VUS_NOT_A_CHANNEL: 'the back-end channel is no Unix stream socket, or one that listens',
   VUS_CONFIG_RANGE: 'a config access is larger than config space, or larger than its message',
   VUS_CONFIG_REFUSED: 'the device does not take this config write',
 } as const

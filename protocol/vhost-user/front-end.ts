@@ -1,4 +1,5 @@
 import { close, connectUnix } from 'memfd-mmap'
+import type { InflightBuffer, SharedPart } from './backend-device.js'
 import { Connection } from './connection.js'
 import { NackError, ProtocolError } from './errors.js'
 import { hasFeature, VHOST_USER_PROTOCOL_F } from './features.js'
@@ -12,6 +13,13 @@ import {
   memoryTableBytes,
   SINGLE_REGION,
 } from './messages/memory.js'
+import {
+  decodeInflight,
+  encodeInflight,
+  encodeLog,
+  INFLIGHT_DESCRIPTION,
+  LOG_DESCRIPTION,
+} from './messages/migration.js'
 import { SHMEM_CONFIG } from './messages/sharing.js'
 import {
   decodeVringState,
@@ -205,6 +213,53 @@ export class FrontEnd {
     return this.command(FRONT_END_REQUEST.SET_STATUS, u64Payload(status))
   }
 
+  /** Where the back end marks what it writes. With LOG_SHMFD it always answers, whatever options.needReply says. */
+  async setLogBase(log: SharedPart): Promise<void> {
+    const payload = new Uint8Array(LOG_DESCRIPTION.SIZE)
+    encodeLog(new DataView(payload.buffer), 0, { mmapSize: log.size, mmapOffset: log.offset })
+    const request = FRONT_END_REQUEST.SET_LOG_BASE
+    if (!hasFeature(this.#protocolFeatures, VHOST_USER_PROTOCOL_F.LOG_SHMFD)) {
+      await this.command(request, payload, [log.fd])
+      return
+    }
+    const flags = HEADER_FLAG.VERSION | (this.#asksForAck(request) ? HEADER_FLAG.NEED_REPLY : 0)
+    acknowledged(request, await this.#exchange(request, flags, payload, [log.fd]))
+  }
+
+  /** A buffer for `queues` rings of up to `queueSize` entries; its descriptor is the caller's. Undefined when there is none. */
+  async getInflightFd(queues: number, queueSize: number): Promise<InflightBuffer | undefined> {
+    const request = FRONT_END_REQUEST.GET_INFLIGHT_FD
+    const reply = await this.request(request, inflightPayload({ queues, queueSize, size: 0, offset: 0 }))
+    const [fd] = reply.fds
+    const has = fd !== undefined
+    if (reply.bytes.length !== INFLIGHT_DESCRIPTION.SIZE || reply.fds.length > 1) {
+      closeAll(reply.fds)
+      throw new ProtocolError('VUS_BAD_REPLY', `${reply.bytes.length} bytes and ${reply.fds.length} descriptors`)
+    }
+    const description = decodeInflight(reply.view, 0)
+    if (has !== description.mmapSize > 0) {
+      closeAll(reply.fds)
+      throw new ProtocolError('VUS_BAD_REPLY', `${description.mmapSize} bytes and ${reply.fds.length} descriptors`)
+    }
+    if (!has) return undefined
+    return {
+      fd,
+      size: description.mmapSize,
+      offset: description.mmapOffset,
+      queues: description.numQueues,
+      queueSize: description.queueSize,
+    }
+  }
+
+  setInflightFd(buffer: InflightBuffer): Promise<void> {
+    return this.command(FRONT_END_REQUEST.SET_INFLIGHT_FD, inflightPayload(buffer), [buffer.fd])
+  }
+
+  /** @param fd a connected Unix stream socket */
+  setBackendReqFd(fd: number): Promise<void> {
+    return this.command(FRONT_END_REQUEST.SET_BACKEND_REQ_FD, undefined, [fd])
+  }
+
   /** Any request that has a reply of its own. Descriptors stay the caller's. */
   request(request: number, payload?: Uint8Array, fds?: readonly number[]): Promise<Reply> {
     return this.#exchange(request, HEADER_FLAG.VERSION, payload, fds)
@@ -212,14 +267,12 @@ export class FrontEnd {
 
   /** Any request that is at most acknowledged. Descriptors stay the caller's. */
   async command(request: number, payload?: Uint8Array, fds?: readonly number[]): Promise<void> {
-    const acked = hasFeature(this.#protocolFeatures, VHOST_USER_PROTOCOL_F.REPLY_ACK) && this.#needReply(request)
-    if (!acked || requestInfo(request)?.reply === 'explicit') {
+    if (!this.#asksForAck(request) || requestInfo(request)?.reply === 'explicit') {
       if (!this.#connection.send(request, HEADER_FLAG.VERSION, payload, fds)) throw gone()
       return
     }
-    const reply = await this.#exchange(request, HEADER_FLAG.VERSION | HEADER_FLAG.NEED_REPLY, payload, fds)
-    const value = readMask(plainReply(request, reply, U64_BYTES), 0)
-    if (value !== 0n) throw new NackError(request, requestName(request), value)
+    const flags = HEADER_FLAG.VERSION | HEADER_FLAG.NEED_REPLY
+    acknowledged(request, await this.#exchange(request, flags, payload, fds))
   }
 
   /** Bytes as they are, with descriptors: for tests of what a back end makes of them. */
@@ -230,6 +283,10 @@ export class FrontEnd {
   /** Waits until the back end has carried out all that was sent before, as QEMU does without REPLY_ACK. */
   async barrier(): Promise<void> {
     await this.getFeatures()
+  }
+
+  #asksForAck(request: number): boolean {
+    return hasFeature(this.#protocolFeatures, VHOST_USER_PROTOCOL_F.REPLY_ACK) && this.#needReply(request)
   }
 
   async #getMask(request: number): Promise<bigint> {
@@ -295,6 +352,20 @@ function plainReply(request: number, reply: Reply, size: number): DataView {
     throw new ProtocolError('VUS_BAD_REPLY', `${requestName(request)} answered with ${reply.bytes.length} bytes`)
   }
   return reply.view
+}
+
+/** @throws {NackError} */
+function acknowledged(request: number, reply: Reply): void {
+  const value = readMask(plainReply(request, reply, U64_BYTES), 0)
+  if (value !== 0n) throw new NackError(request, requestName(request), value)
+}
+
+function inflightPayload(buffer: Omit<InflightBuffer, 'fd'>): Uint8Array {
+  const { size, offset, queues, queueSize } = buffer
+  const payload = new Uint8Array(INFLIGHT_DESCRIPTION.SIZE)
+  const description = { mmapSize: size, mmapOffset: offset, numQueues: queues, queueSize }
+  encodeInflight(new DataView(payload.buffer), 0, description)
+  return payload
 }
 
 function vringState(index: number, num: number): Uint8Array {

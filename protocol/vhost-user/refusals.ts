@@ -1,5 +1,5 @@
 import type { Message } from './message.js'
-import { DEVICE_STATE_REPLY, encodeInflight, INFLIGHT_DESCRIPTION } from './messages/migration.js'
+import { DEVICE_STATE_REPLY } from './messages/migration.js'
 import { encodeShmemConfig, SHMEM_CONFIG } from './messages/sharing.js'
 import { FRONT_END_REQUEST } from './requests.js'
 import { u64Payload } from './u64.js'
@@ -16,11 +16,8 @@ const FAILING_REPLIES: Readonly<Record<number, (message: Message) => Uint8Array>
   [FRONT_END_REQUEST.IOTLB_MSG]: ERROR,
   [FRONT_END_REQUEST.POSTCOPY_ADVISE]: EMPTY,
   [FRONT_END_REQUEST.POSTCOPY_END]: ERROR,
-  [FRONT_END_REQUEST.GET_INFLIGHT_FD]: () => {
-    const reply = new Uint8Array(INFLIGHT_DESCRIPTION.SIZE)
-    encodeInflight(new DataView(reply.buffer), 0, { mmapSize: 0, mmapOffset: 0, numQueues: 0, queueSize: 0 })
-    return reply
-  },
+  // No bytes to map, and no descriptor: QEMU goes on without a buffer.
+  [FRONT_END_REQUEST.GET_INFLIGHT_FD]: (message) => new Uint8Array(message.bytes.length),
   [FRONT_END_REQUEST.GET_MAX_MEM_SLOTS]: () => u64Payload(0),
   // The object comes back without a descriptor.
   [FRONT_END_REQUEST.GET_SHARED_OBJECT]: (message) => message.bytes.slice(),
@@ -41,15 +38,20 @@ const DISPENSABLE: ReadonlySet<number> = new Set([
   FRONT_END_REQUEST.SET_BACKEND_REQ_FD,
   FRONT_END_REQUEST.SET_CONFIG,
   FRONT_END_REQUEST.SET_STATUS,
-  FRONT_END_REQUEST.SET_INFLIGHT_FD,
 ])
+
+/** Requests that make no difference to a front end which was told that they are not served. */
+const IDLE_UNLESS_NEGOTIATED: ReadonlySet<number> = new Set([FRONT_END_REQUEST.SET_INFLIGHT_FD])
 
 /** The payload of a reply that refuses the request, or undefined when its reply has no such form (or it has no reply). */
 export function failingReply(message: Message): Uint8Array | undefined {
   return FAILING_REPLIES[message.request]?.(message)
 }
 
-/** Whether the connection can go on after this request was not carried out and the front end does not know it. */
-export function isDispensable(request: number): boolean {
-  return DISPENSABLE.has(request)
+/**
+ * Whether the connection can go on after this request was not carried out and the front end does not know it.
+ * @param code why it was refused
+ */
+export function isDispensable(request: number, code: string): boolean {
+  return DISPENSABLE.has(request) || (code === 'VUS_NOT_NEGOTIATED' && IDLE_UNLESS_NEGOTIATED.has(request))
 }

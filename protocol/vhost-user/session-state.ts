@@ -1,3 +1,4 @@
+import type { BackendChannel } from './backend-channel.js'
 import { type BackendDevice, type RingSetup, SESSION_PROTOCOL_FEATURES } from './backend-device.js'
 import { RefusedError } from './errors.js'
 import { featureMask, hasFeature, protocolFeatureNames, VHOST_USER_F, VHOST_USER_PROTOCOL_F } from './features.js'
@@ -15,14 +16,19 @@ export const FIXED_QUEUES = 2
 /** The message has an index of 8 bits. */
 const MAX_RINGS = 256
 
+/** A reply with a descriptor, which is closed when it was sent. */
+export interface ReplyWithFd {
+  readonly payload: Uint8Array
+  readonly fd: number
+}
+
+/** The payload of an explicit reply, perhaps with a descriptor; undefined for a request that is merely acknowledged. */
+export type HandlerResult = Uint8Array | ReplyWithFd | undefined
+
 /**
- * Carries out one kind of request. Answers with the payload of an explicit reply, or undefined for a request that is merely
- * acknowledged. Throws a RefusedError or DeviceError to refuse, a ProtocolError to end the connection.
+ * Carries out one kind of request. Throws a RefusedError or DeviceError to refuse, a ProtocolError to end the connection.
  */
-export type RequestHandler = (
-  state: SessionState,
-  message: Message,
-) => Uint8Array | undefined | Promise<Uint8Array | undefined>
+export type RequestHandler = (state: SessionState, message: Message) => HandlerResult | Promise<HandlerResult>
 
 /** What a session knows of its front end. */
 export class SessionState {
@@ -35,6 +41,8 @@ export class SessionState {
   protocolFeatures = 0n
   /** The device status register. Only for show: nothing waits for DRIVER_OK, which QEMU does not send for scsi. */
   status = 0
+  /** What SET_BACKEND_REQ_FD brought. */
+  channel: BackendChannel | undefined
 
   /** @throws {RangeError} when the device offers what no session can do */
   constructor(device: BackendDevice, report: SessionReporter) {

@@ -1,3 +1,4 @@
+import { close } from 'memfd-mmap'
 import { type BackendDevice, DeviceError } from './backend-device.js'
 import { Connection } from './connection.js'
 import { ProtocolError, RefusedError } from './errors.js'
@@ -5,13 +6,14 @@ import { VHOST_USER_PROTOCOL_F } from './features.js'
 import { deviceHandlers } from './handlers/device.js'
 import { featureHandlers } from './handlers/features.js'
 import { memoryHandlers } from './handlers/memory.js'
+import { migrationHandlers } from './handlers/migration.js'
 import { vringHandlers } from './handlers/vring.js'
 import type { Message } from './message.js'
 import type { MemoryRegion } from './messages/memory.js'
 import { failingReply, isDispensable, NACK } from './refusals.js'
 import { type ReportLevel, type SessionReporter, SILENT } from './reporter.js'
 import { type RequestInfo, requestInfo, requestName } from './requests.js'
-import { allSettled, type RequestHandler, SessionState } from './session-state.js'
+import { allSettled, type HandlerResult, type RequestHandler, SessionState } from './session-state.js'
 import { u64Payload } from './u64.js'
 import type { Vring } from './vring.js'
 
@@ -20,6 +22,7 @@ const HANDLERS: Readonly<Record<number, RequestHandler>> = {
   ...memoryHandlers,
   ...vringHandlers,
   ...deviceHandlers,
+  ...migrationHandlers,
 }
 
 export interface SessionOptions {
@@ -114,12 +117,21 @@ export class BackendSession {
     const fields = { request: name, size: message.bytes.length, fds: message.fds.length, needReply: message.needReply }
     this.#report.event('debug', 'VUS_MESSAGE', name, fields)
     try {
-      const reply = await this.#carryOut(message, info)
-      if (reply !== undefined) this.#connection.reply(message.request, reply)
-      else this.#acknowledge(message, 0)
+      this.#answer(message, await this.#carryOut(message, info))
     } catch (error) {
       if (!(error instanceof RefusedError || error instanceof DeviceError)) throw error
       this.#refuse(message, info, name, error)
+    }
+  }
+
+  #answer(message: Message, result: HandlerResult): void {
+    if (result === undefined) {
+      this.#acknowledge(message, 0)
+    } else if (result instanceof Uint8Array) {
+      this.#connection.reply(message.request, result)
+    } else {
+      this.#connection.reply(message.request, result.payload, [result.fd])
+      close(result.fd)
     }
   }
 
@@ -147,7 +159,7 @@ export class BackendSession {
     const own = failingReply(message)
     if (own !== undefined) this.#connection.reply(message.request, own)
     else if (info?.reply !== 'explicit' && this.#wantsAck(message)) this.#acknowledge(message, NACK)
-    else if (!isDispensable(message.request)) throw new FatalRefusal(error.code, text)
+    else if (!isDispensable(message.request, error.code)) throw new FatalRefusal(error.code, text)
     // A front end that goes on and on with it gets one line in the log.
     const seen = `${error.code} ${name}`
     this.#report.event(this.#reported.has(seen) ? 'debug' : 'warn', error.code, text, { request: name })
@@ -170,6 +182,7 @@ export class BackendSession {
     } catch (error) {
       this.#reportStuck(error)
     }
+    this.#state.channel?.close()
     this.#connection.close()
     this.#report.event(levelOf(end.code), end.code, end.message, reason === undefined ? undefined : { error: reason })
     this.#resolveClosed(end)

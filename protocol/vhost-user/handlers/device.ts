@@ -1,3 +1,4 @@
+import { BackendChannel } from '../backend-channel.js'
 import { ProtocolError, RefusedError } from '../errors.js'
 import { CONFIG_ACCESS, decodeConfigAccess, encodeConfigAccess } from '../messages/config.js'
 import { FRONT_END_REQUEST } from '../requests.js'
@@ -49,6 +50,16 @@ const setStatus: RequestHandler = async (state, message) => {
   return undefined
 }
 
+// The channel before ends when there is a new one, not when there is none after all.
+const setBackendReqFd: RequestHandler = (state, message) => {
+  const channel = new BackendChannel(message.fds[0]!, state.report)
+  message.takeFd(0)
+  state.channel?.close()
+  state.channel = channel
+  state.report.event('debug', 'VUS_CHANNEL', 'the front end takes requests of the back end, of which there are none')
+  return undefined
+}
+
 const getStatus: RequestHandler = (state) => u64Payload(state.status)
 
 export const deviceHandlers: Readonly<Record<number, RequestHandler>> = {
@@ -59,4 +70,5 @@ export const deviceHandlers: Readonly<Record<number, RequestHandler>> = {
   [FRONT_END_REQUEST.SET_CONFIG]: setConfig,
   [FRONT_END_REQUEST.SET_STATUS]: setStatus,
   [FRONT_END_REQUEST.GET_STATUS]: getStatus,
+  [FRONT_END_REQUEST.SET_BACKEND_REQ_FD]: setBackendReqFd,
 }
