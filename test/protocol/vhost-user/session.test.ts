@@ -248,6 +248,12 @@ t.test('a device that offers what no session can do is a fault of the program', 
   const make = (change: Partial<RecordingDevice>) => () =>
     new BackendSession(-1, Object.assign(new RecordingDevice(), change))
   t.throws(make({ protocolFeatures: featureMask(VHOST_USER_PROTOCOL_F.PAGEFAULT) }), RangeError)
+  const { protocolFeatures, dirtyLog, inflight } = new RecordingDevice().offerMigration()
+  t.throws(make({ protocolFeatures, dirtyLog }), { name: 'RangeError', message: /^INFLIGHT_SHMFD is offered/ })
+  t.throws(make({ protocolFeatures, inflight }), { name: 'RangeError', message: /^LOG_SHMFD is offered/ })
+  t.throws(make({ dirtyLog }), RangeError)
+  t.throws(make({ inflight }), RangeError)
+  t.throws(make({ protocolFeatures, dirtyLog, inflight }), { code: 'EBADF' })
   t.throws(make({ ringCount: 2 }), RangeError)
   t.throws(make({ ringCount: 257 }), RangeError)
   t.throws(make({}), { code: 'EBADF' })

@@ -1,9 +1,13 @@
 import { fstatSync } from 'node:fs'
+import { createMemfd } from 'memfd-mmap'
 import {
   type BackendDevice,
+  type DirtyLogCapability,
   featureMask,
+  type InflightCapability,
   type MemoryRegion,
   type RingSetup,
+  VHOST_F,
   VHOST_USER_PROTOCOL_F,
   VIRTIO_F,
   VIRTIO_SCSI_F,
@@ -13,6 +17,15 @@ export interface Call {
   method: string
   args: unknown[]
 }
+
+/** Bytes of the inflight buffers that the device makes. */
+export const INFLIGHT_BYTES = 8192
+
+const MIGRATION_FEATURES = featureMask(
+  VHOST_USER_PROTOCOL_F.LOG_SHMFD,
+  VHOST_USER_PROTOCOL_F.INFLIGHT_SHMFD,
+  VHOST_USER_PROTOCOL_F.BACKEND_REQ,
+)
 
 /** A device that writes down what it is told, and can be made to wait or to fail. */
 export class RecordingDevice implements BackendDevice {
@@ -29,6 +42,8 @@ export class RecordingDevice implements BackendDevice {
     VHOST_USER_PROTOCOL_F.RESET_DEVICE,
     VHOST_USER_PROTOCOL_F.CONFIGURE_MEM_SLOTS,
   )
+  dirtyLog: DirtyLogCapability | undefined
+  inflight: InflightCapability | undefined
   ringCount = 4
   maxMemorySlots = 32
   config: Uint8Array | undefined
@@ -42,6 +57,30 @@ export class RecordingDevice implements BackendDevice {
   readonly #failures = new Map<string, unknown[]>()
   readonly #holds = new Map<string, Promise<void>>()
   readonly #arrivals: { method: string; resolve: () => void }[] = []
+
+  /** Offers dirty logging, inflight buffers and the back-end channel as well. */
+  offerMigration(): this {
+    this.features |= featureMask(VHOST_F.LOG_ALL)
+    this.protocolFeatures |= MIGRATION_FEATURES
+    this.dirtyLog = {
+      setLog: (log) => {
+        fstatSync(log.fd)
+        return this.#record('setLog', { size: log.size, offset: log.offset })
+      },
+    }
+    this.inflight = {
+      create: (queues, queueSize) => {
+        this.calls.push({ method: 'createInflight', args: [{ queues, queueSize }] })
+        this.#throwFailure('createInflight')
+        return { fd: createMemfd('inflight', INFLIGHT_BYTES), size: INFLIGHT_BYTES, offset: 64 }
+      },
+      set: ({ fd, ...buffer }) => {
+        fstatSync(fd)
+        return this.#record('setInflight', buffer)
+      },
+    }
+    return this
+  }
 
   /** The next call of `method` fails with `error`. */
   fail(method: string, error: unknown): void {
@@ -83,6 +122,10 @@ export class RecordingDevice implements BackendDevice {
       arrival.resolve()
     }
     await this.#holds.get(method)
+    this.#throwFailure(method)
+  }
+
+  #throwFailure(method: string): void {
     const failures = this.#failures.get(method) ?? []
     if (failures.length > 0) throw failures.shift()
   }

@@ -1,13 +1,19 @@
+import { close, createEventfd, ERRNO, MessageSocket, socketPair } from 'memfd-mmap'
 import t from 'tap'
 import { FRONT_END_REQUEST, featureMask, VHOST_USER_PROTOCOL_F } from 'vhost-user-protocol-ts'
-import { Files, Harness, leakless } from '../../../support/vhost-user/harness.js'
+import { frame } from '../../../support/vhost-user/frame.js'
+import { Files, Harness, leakless, soon } from '../../../support/vhost-user/harness.js'
 import { RecordingDevice } from '../../../support/vhost-user/recording-device.js'
+import { put, take, turn } from '../../../support/vhost-user/wire.js'
 
 const withStatus = (): RecordingDevice => {
   const device = new RecordingDevice()
   device.protocolFeatures |= featureMask(VHOST_USER_PROTOCOL_F.STATUS)
   return device
 }
+
+/** Whether the other end of a socket is open. Nothing must wait to be read. */
+const isOpen = (fd: number): boolean => new MessageSocket(fd).receive(new Uint8Array(1), 0, 1, []) === -ERRNO.EAGAIN
 
 const startRing = async (harness: Harness, files: Files, index: number): Promise<void> => {
   const { frontEnd } = harness
@@ -117,4 +123,72 @@ leakless(t, 'the status register: for show, but 0 resets', async (t) => {
   t.equal(await frontEnd.getStatus(), 0)
   await harness.leave()
   files.close()
+})
+
+leakless(t, 'SET_BACKEND_REQ_FD: kept, replaced, closed with the connection', async (t) => {
+  const harness = new Harness(new RecordingDevice().offerMigration())
+  const { frontEnd, reports } = harness
+  await harness.negotiate()
+  const ends: number[] = []
+  for (let i = 0; i < 3; i++) {
+    const [channel, end] = socketPair()
+    await frontEnd.setBackendReqFd(channel)
+    close(channel)
+    ends.push(end)
+    // The ones before are closed: their peers find nobody. The new one is open, and silent.
+    t.same(
+      ends.map((fd) => take(fd) === undefined && isOpen(fd)),
+      ends.map((_, j) => j === i),
+    )
+  }
+  await harness.leave()
+  t.same(ends.map(isOpen), [false, false, false])
+  for (const fd of ends) close(fd)
+  t.same(reports.codes('warn'), [])
+})
+
+leakless(t, 'a channel that ends, or on which something comes, does not end the connection', async (t) => {
+  for (const end of ['closed', 'bytes'] as const) {
+    const harness = new Harness(new RecordingDevice().offerMigration())
+    const { frontEnd, reports } = harness
+    await harness.negotiate()
+    const [channel, there] = socketPair()
+    await frontEnd.setBackendReqFd(channel)
+    close(channel)
+    if (end === 'bytes') put(there, new Uint8Array(20))
+    else close(there)
+    const code = end === 'bytes' ? 'VUS_CHANNEL_MESSAGE' : 'VUS_CHANNEL_CLOSED'
+    const seen = async (): Promise<void> => {
+      while (!reports.all.some((report) => report.code === code)) await turn()
+    }
+    await soon('the end of the channel', seen())
+    if (end === 'bytes') close(there)
+    await frontEnd.barrier()
+    const [again, other] = socketPair()
+    await frontEnd.setBackendReqFd(again)
+    close(again)
+    t.equal(isOpen(other), true, 'there may be another one')
+    t.equal((await harness.leave()).code, 'VUS_PEER_CLOSED')
+    close(other)
+  }
+})
+
+leakless(t, 'what is no channel is refused, and the one before stays', async (t) => {
+  const harness = new Harness(new RecordingDevice().offerMigration())
+  const { frontEnd, reports } = harness
+  await harness.negotiate()
+  const [channel, there] = socketPair()
+  await frontEnd.setBackendReqFd(channel)
+  const event = createEventfd()
+  await t.rejects(frontEnd.setBackendReqFd(event), { code: 'VUS_NACK' })
+  frontEnd.sendRaw(frame(FRONT_END_REQUEST.SET_BACKEND_REQ_FD, 0x1), [event])
+  await frontEnd.barrier()
+  t.same(reports.codes('warn'), ['VUS_NOT_A_CHANNEL'])
+  t.equal(isOpen(there), true)
+  for (const fd of [channel, event]) close(fd)
+  frontEnd.sendRaw(frame(FRONT_END_REQUEST.SET_BACKEND_REQ_FD, 0x9), [])
+  t.equal((await harness.ended()).code, 'VUS_FD_COUNT')
+  t.equal(isOpen(there), false)
+  close(there)
+  frontEnd.close()
 })
