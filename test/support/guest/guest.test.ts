@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { ReportedError } from '../deadline.js'
+import { Background } from './background.js'
 import { startGuest } from './guest.js'
 import { guestTest } from './requirements.js'
 
@@ -21,6 +22,10 @@ t.test('a guest on a disk of QEMU itself', guestTest(['lsblk']), async (t) => {
   t.equal((await guest.check('seq 1 100000')).length, 588895)
   const refused = await guest.check('echo why >&2; false; true').catch((error: ReportedError) => error)
   t.match(refused, { message: /^status 1/, report: /^why\n/ })
+  await guest.check('mkfifo /tmp/fifo')
+  const background = await Background.start(guest, 'cat /tmp/fifo; echo err >&2; exit 3')
+  await guest.check('echo "in front" > /tmp/fifo')
+  t.same(await background.ended(60_000), { status: 3, stdout: 'in front\n', stderr: 'err\n' })
   await t.rejects(guest.run('sleep 1000 & wait', { timeout: 100 }), /not within 100 ms/)
   await guest.qmp.execute('system_reset')
 })
