@@ -6,8 +6,11 @@ import {
   EVENT_TYPE,
   featureMask,
   hasFeature,
+  type MappedArea,
   type MemoryRegion,
   type RingSetup,
+  type SharedPart,
+  VHOST_F,
   VHOST_USER_PROTOCOL_F,
   VIRTIO_F,
   VIRTIO_SCSI_F,
@@ -26,6 +29,7 @@ import type { Log } from './log.js'
 import type { Lun } from './lun.js'
 import { LunError } from './lun-error.js'
 import type { QueueSource } from './metrics.js'
+import { MigrationLog } from './migration-log.js'
 import { QueuePlacement } from './queue-placement.js'
 import { RequestRing } from './request-ring.js'
 import type { RingServer } from './ring.js'
@@ -40,10 +44,12 @@ const FEATURES = featureMask(
   VIRTIO_F.INDIRECT_DESC,
   VIRTIO_F.EVENT_IDX,
   VIRTIO_F.VERSION_1,
+  VHOST_F.LOG_ALL,
 )
 
 const PROTOCOL_FEATURES = featureMask(
   VHOST_USER_PROTOCOL_F.MQ,
+  VHOST_USER_PROTOCOL_F.LOG_SHMFD,
   VHOST_USER_PROTOCOL_F.REPLY_ACK,
   VHOST_USER_PROTOCOL_F.RESET_DEVICE,
   VHOST_USER_PROTOCOL_F.CONFIGURE_MEM_SLOTS,
@@ -78,11 +84,13 @@ export class Controller implements BackendDevice {
   readonly protocolFeatures: bigint
   readonly ringCount: number
   readonly maxMemorySlots = MEMORY_SLOTS
+  readonly dirtyLog = { setLog: (log: SharedPart) => this.#setLog(log) }
   readonly #configSpace: ConfigSpace
   readonly #placement: QueuePlacement
   readonly #luns: ControllerLuns
   readonly #memory: GuestMemoryTable
-  readonly #rings = new RingSet((setup) => hostRing(setup, this.#memory.memory))
+  readonly #migrationLog = new MigrationLog()
+  readonly #rings = new RingSet((setup) => hostRing(setup, this.#memory.memory, this.#migrationLog.area))
   /** Changes of what all rings rely on: memory, LUNs, the IOThreads that know the controller; and new rings. One after another. */
   readonly #changes = new Serial()
   /** Counters of the request queues that were ever started. */
@@ -234,9 +242,29 @@ export class Controller implements BackendDevice {
     }
   }
 
-  setFeatures(features: bigint): void {
+  /** With LOG_ALL accepted or taken back, rings that run pause, and go on as it says. */
+  async setFeatures(features: bigint): Promise<void> {
     this.#driverFeatures = features
     this.#log.debug({ features: `0x${features.toString(16)}` }, 'the driver has accepted its features')
+    const enabled = hasFeature(features, VHOST_F.LOG_ALL)
+    if (enabled === this.#migrationLog.enabled) return
+    await this.#changes.run(() =>
+      this.#rings.atRest(async () => {
+        this.#migrationLog.enabled = enabled
+      }),
+    )
+  }
+
+  /** Replaces the dirty log, also while rings run: they pause, and what they write afterwards is logged in the new one. */
+  async #setLog(log: SharedPart): Promise<void> {
+    const area = MigrationLog.map(log)
+    await this.#changes.run(async () => {
+      let old: MappedArea | undefined
+      await this.#rings.atRest(async () => {
+        old = this.#migrationLog.replace(area)
+      })
+      old?.unmap()
+    })
   }
 
   async setMemory(regions: readonly MemoryRegion[], fds: readonly number[]): Promise<void> {
@@ -364,5 +392,7 @@ export class Controller implements BackendDevice {
     this.#driverFeatures = 0n
     this.#eventRing.reset()
     await this.#changeMemory([])
+    this.#migrationLog.enabled = false
+    this.#migrationLog.replace(undefined)?.unmap()
   }
 }

@@ -1,7 +1,7 @@
 /** What guests and front ends do wrong, and what their disks suffer, as log lines and counts. */
 import { errnoName } from 'memfd-mmap'
 import type { ReportLevel, SessionReporter } from 'vhost-user-protocol-ts'
-import type { MediumFault, RingFault } from '../iothreads/index.js'
+import { LOG_RANGE_FAULT, type MediumFault, type RingFault } from '../iothreads/index.js'
 import { errorReason } from './errors.js'
 import type { Log } from './log.js'
 import type { Metrics } from './metrics.js'
@@ -60,14 +60,13 @@ export class FaultLog {
   /** A fault in a ring of the main loop. IOThreads count those of theirs. */
   mainRingFault(controller: string, index: number, code: string): void {
     this.#metrics.countFault(code)
-    this.ringFault({ controller, index, code, fatal: true, suppressed: 0 })
+    this.ringFault({ controller, index, code, fatal: code !== LOG_RANGE_FAULT, suppressed: 0 })
   }
 
   ringFault({ controller, index, code, fatal, suppressed }: RingFault): void {
     const { log, limit } = this.#of(controller)
     limit.run((more) => {
-      const what = fatal ? 'the ring is broken and stays dead until it is set up anew' : 'a bad request was turned away'
-      log.warn({ ring: index, code, suppressed: suppressed + more }, `ring ${index}: ${what}`)
+      log.warn({ ring: index, code, suppressed: suppressed + more }, `ring ${index}: ${consequence(code, fatal)}`)
     })
   }
 
@@ -84,4 +83,10 @@ export class FaultLog {
       )
     })
   }
+}
+
+function consequence(code: string, fatal: boolean): string {
+  if (fatal) return 'the ring is broken and stays dead until it is set up anew'
+  if (code === LOG_RANGE_FAULT) return 'guest memory was written that the dirty log of the migration has no bit for'
+  return 'a bad request was turned away'
 }

@@ -5,8 +5,10 @@ import {
   type GuestMemory,
   hasFeature,
   type RingSetup,
+  type SharedArea,
   usedBytes,
   VIRTIO_F,
+  VRING_ADDRESS_F,
 } from 'vhost-user-protocol-ts'
 import type { HostRing } from '../iothreads/index.js'
 
@@ -14,10 +16,11 @@ import type { HostRing } from '../iothreads/index.js'
 const ALIGNMENT = { desc: 16, avail: 2, used: 4 } as const
 
 /**
+ * @param log where writes to guest memory are to be logged; undefined: nowhere
  * @throws DeviceError where a part of the ring is not in the front end's memory, or is not aligned where this process
  *   has that mapped (atomic accesses across cache lines are slow for the whole machine)
  */
-export function hostRing(setup: RingSetup, memory: GuestMemory): HostRing {
+export function hostRing(setup: RingSetup, memory: GuestMemory, log?: SharedArea): HostRing {
   const { index, size, base, kickFd, callFd, errFd, features } = setup
   const part = (name: string, address: number, bytes: number, alignment: number): number => {
     const host = memory.translateUser(address, bytes)
@@ -40,5 +43,15 @@ export function hostRing(setup: RingSetup, memory: GuestMemory): HostRing {
     kickFd,
     callFd,
     errFd,
+    ...(log === undefined ? {} : { log: { area: plain(log), used: loggedAddress(setup) } }),
   }
+}
+
+/** What can be sent to another thread. */
+function plain({ address, length }: SharedArea): SharedArea {
+  return { address, length }
+}
+
+function loggedAddress({ flags, logAddress }: RingSetup): number | null {
+  return (flags & VRING_ADDRESS_F.LOG) === 0 ? null : logAddress
 }

@@ -5,12 +5,13 @@ import {
   CHAIN,
   CHAIN_FAULTS,
   DescriptorChain,
+  type DirtyLog,
   descBytes,
   type GuestMemory,
   SplitVirtqueue,
   usedBytes,
 } from 'vhost-user-protocol-ts'
-import type { HostRing } from '../iothreads/index.js'
+import { dirtyLog, type HostRing, LOG_RANGE_FAULT, usedRingLog } from '../iothreads/index.js'
 
 /** A request of a main loop queue: what the driver wrote, and where the answer goes. */
 export interface MainRequest {
@@ -31,18 +32,26 @@ export class MainQueue {
   readonly #memory: GuestMemory
   readonly #virtqueue: SplitVirtqueue
   readonly #chain: DescriptorChain
+  /** Of a migration; null: nothing is logged. */
+  readonly #log: DirtyLog | null
   readonly #fault: (code: string) => void
   readonly #poll: FdPoll | undefined
   readonly #timer: NodeJS.Timeout | undefined
+  /** Writes beyond the log that have been told. */
+  #missed = 0
   #callFd: number
   #errFd: number
   /** Requests are taken: until the ring breaks, or is closed. */
   #takes = true
   #closed = false
 
-  /** @param kicked the driver may have added something @param fault the ring is broken, and dead from then on */
+  /**
+   * @param kicked the driver may have added something
+   * @param fault the ring is broken, and dead from then on; or LOG_RANGE_FAULT, and it is not
+   */
   constructor(ring: HostRing, memory: GuestMemory, kicked: () => void, fault: (code: string) => void) {
     this.#memory = memory
+    this.#log = ring.log === undefined ? null : dirtyLog(ring.log)
     this.#virtqueue = new SplitVirtqueue({
       size: ring.size,
       desc: viewMemory(ring.desc, descBytes(ring.size)),
@@ -50,6 +59,7 @@ export class MainQueue {
       used: viewMemory(ring.used, usedBytes(ring.size)),
       base: ring.base,
       eventIdx: ring.eventIdx,
+      usedLog: this.#log && usedRingLog(this.#log, ring),
     })
     this.#chain = new DescriptorChain(memory, this.#virtqueue.desc, ring.size, ring.indirect)
     this.#fault = fault
@@ -132,11 +142,18 @@ export class MainQueue {
     let done = 0
     for (const { address, length } of request.writable) {
       const part = Math.min(length, answer.length - done)
-      if (part === 0 || !this.#memory.write(address, answer, done, part)) break
+      if (part === 0) break
+      const whole = this.#memory.write(address, answer, done, part)
+      this.#log?.mark(address, part)
+      if (!whole) break
       done += part
     }
     this.#virtqueue.push(request.head, done)
     if (this.#virtqueue.publish() && this.#callFd >= 0) signalEventfd(this.#callFd)
+    if (this.#log !== null && this.#log.missed > this.#missed) {
+      this.#missed = this.#log.missed
+      this.#fault(LOG_RANGE_FAULT)
+    }
   }
 
   /** Lets go of the kick descriptor, and takes and answers nothing any more. */

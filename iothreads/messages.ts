@@ -1,4 +1,4 @@
-import type { MappedRegion } from 'vhost-user-protocol-ts'
+import type { MappedRegion, SharedArea } from 'vhost-user-protocol-ts'
 import type { UnitConfig } from '../scsi/index.js'
 
 /** What the main thread asks of an IOThread. Plain data, sent through a MessagePort; shared memory goes along by reference. */
@@ -27,6 +27,14 @@ export interface UnitSpec {
   readonly medium: Medium
 }
 
+/** Where a ring's writes to guest memory are logged while a migration is under way. */
+export interface RingLog {
+  /** The bitmap (DirtyLog). */
+  readonly area: SharedArea
+  /** The guest address of the used ring (with RING_PACKED: of the device event suppression structure); null: it is not logged. */
+  readonly used: number | null
+}
+
 /** A ring with its parts at host addresses, checked to lie in guest memory. */
 export interface HostRing {
   /** Virtqueue index (request queue + 2). */
@@ -42,6 +50,8 @@ export interface HostRing {
   readonly kickFd: number
   readonly callFd: number
   readonly errFd: number
+  /** Absent: nothing is logged. */
+  readonly log?: RingLog
 }
 
 /** What an IOThread needs to serve a request queue. */

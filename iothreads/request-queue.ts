@@ -12,10 +12,11 @@ import {
   verifyPieces,
   zeroRange,
 } from './composite.js'
-import { BIDIRECTIONAL_FAULT, LUN_FAULT, RING_INDEX_FAULT } from './faults.js'
+import { BIDIRECTIONAL_FAULT, LOG_RANGE_FAULT, LUN_FAULT, RING_INDEX_FAULT } from './faults.js'
 import type { TaskFilter } from './messages.js'
 import { CANCEL, type CancelWaiter, type Request } from './request.js'
 import { TARGET_NONE } from './request-header.js'
+import type { RequestLog } from './request-log.js'
 import { READ, READ_FAULTS, type RequestReader } from './request-reader.js'
 import type { RequestTable } from './request-table.js'
 import type { ResponseWriter } from './response-writer.js'
@@ -39,6 +40,8 @@ export interface RequestQueueParts {
   threadStatistics: ThreadStatistics
   callFd: number
   errFd: number
+  /** The dirty log of a migration; absent or null: nothing is logged. */
+  log?: RequestLog | null
   /** Tells of a fault that the guest caused, for the log; rate limited by whoever listens. */
   fault: (code: string, fatal: boolean) => void
   /** Tells that a flush of a unit (its place in the controller's list) has failed with `errno`. */
@@ -76,6 +79,7 @@ export class RequestQueue {
   readonly #reader: RequestReader
   readonly #writer: ResponseWriter
   readonly #pool: BouncePool
+  readonly #log: RequestLog | null
   /** Parameter lists are parsed before anything else is fetched: one buffer serves all requests. */
   readonly #parameters = new Uint8Array(MAX_PARAMETER_BYTES)
   readonly #fault: (code: string, fatal: boolean) => void
@@ -95,6 +99,7 @@ export class RequestQueue {
     this.#reader = parts.reader
     this.#writer = parts.writer
     this.#pool = parts.pool
+    this.#log = parts.log ?? null
     this.#fault = parts.fault
     this.#mediumFault = parts.mediumFault
   }
@@ -145,6 +150,10 @@ export class RequestQueue {
   /** Shows finished requests to the driver, and notifies it if it wants that. */
   publish(): void {
     if (this.virtqueue.unpublished && this.virtqueue.publish()) this.#call()
+    if (this.#log?.hasMissed()) {
+      this.statistics.addFault(LOG_RANGE_FAULT)
+      this.#fault(LOG_RANGE_FAULT, false)
+    }
   }
 
   #call(): void {
@@ -232,6 +241,7 @@ export class RequestQueue {
     const inLength = request.inLength
     this.statistics.count(unit.index, request.operation, length, false)
     this.#writer.good(request, request.outLength + inLength - length)
+    if (this.#log !== null) this.#log.mark(request)
     this.virtqueue.push(request.head, RESPONSE_SIZE + (inLength > 0 ? length : 0))
     this.table.give(request)
   }
@@ -379,6 +389,7 @@ export class RequestQueue {
   }
 
   #push(request: Request, length: number): void {
+    if (this.#log !== null) this.#log.mark(request)
     this.virtqueue.push(request.head, length)
     this.table.give(request)
   }

@@ -17,10 +17,12 @@ import type { DelayLine } from './delay-line.js'
 import { IoLoop, type LoopClient } from './io-loop.js'
 import type { Command, CommandMessage, QueueSpec, Report, WorkerOptions } from './messages.js'
 import type { Request } from './request.js'
+import { RequestLog } from './request-log.js'
 import { RequestQueue } from './request-queue.js'
 import { RequestReader } from './request-reader.js'
 import { RequestTable } from './request-table.js'
 import { ResponseWriter } from './response-writer.js'
+import { dirtyLog, usedRingLog } from './ring-log.js'
 import { QueueStatistics } from './statistics.js'
 import { SyncIo } from './sync-io.js'
 import { TaskFunctions } from './task-functions.js'
@@ -145,6 +147,7 @@ class IoThreadWorker implements LoopClient {
     if (controller.queues.has(spec.index)) throw new Error(`queue ${spec.index} of controller ${id} is started`)
     const { memory, units } = controller
     const slot = this.#loop.freeSlot()
+    const log = spec.log === undefined ? null : dirtyLog(spec.log)
     const virtqueue = new SplitVirtqueue({
       size: spec.size,
       desc: viewMemory(spec.desc, descBytes(spec.size)),
@@ -152,6 +155,7 @@ class IoThreadWorker implements LoopClient {
       used: viewMemory(spec.used, usedBytes(spec.size)),
       base: spec.base,
       eventIdx: spec.eventIdx,
+      usedLog: log === null ? null : usedRingLog(log, spec),
     })
     const table = new RequestTable(slot, spec.size)
     const queue = new RequestQueue({
@@ -167,6 +171,7 @@ class IoThreadWorker implements LoopClient {
       threadStatistics: this.#loop.statistics,
       callFd: spec.callFd,
       errFd: spec.errFd,
+      log: log && new RequestLog(log, memory, table.segments),
       fault: this.#faultReporter(id, spec.index),
       mediumFault: (unit, errno) => this.#report({ type: 'mediumFault', controller: id, unit, errno }),
     })

@@ -57,3 +57,21 @@ export class DirtyLog {
     return within
   }
 }
+
+/** A piece of guest memory that is reported as a whole whenever something in it was written, such as a used ring. */
+export class LoggedRange {
+  readonly #log: DirtyLog
+  readonly #address: number
+  readonly #length: number
+
+  /** @param address guest address @param length bytes */
+  constructor(log: DirtyLog, address: number, length: number) {
+    this.#log = log
+    this.#address = address
+    this.#length = length
+  }
+
+  mark(): void {
+    this.#log.mark(this.#address, this.#length)
+  }
+}

@@ -52,6 +52,8 @@ export class GuestMemory {
   readonly #ends: Float64Array
   readonly #hosts: Float64Array
   readonly #firstWindow: Int32Array
+  /** The guest address of each window's first byte. */
+  readonly #windowStarts: Float64Array
   readonly #open: Uint8Array
   /** The largest region is tried first: it is nearly always the one. */
   readonly #largest: number
@@ -73,6 +75,11 @@ export class GuestMemory {
       this.#firstWindow[i] = windows
       if (region.size > this.regions[largest]!.size) largest = i
       windows += Math.ceil(region.size / WINDOW_STRIDE)
+    })
+    this.#windowStarts = new Float64Array(windows)
+    this.regions.forEach(({ guestAddress, size }, i) => {
+      for (let start = 0, at = this.#firstWindow[i]!; start < size; start += WINDOW_STRIDE, at++)
+        this.#windowStarts[at] = guestAddress + start
     })
     this.#largest = largest
     this.views = new Array(windows).fill(CLOSED)
@@ -150,6 +157,24 @@ export class GuestMemory {
     this.window = window
     if (this.#open[window] === 0) this.#openWindow(window, region)
     return true
+  }
+
+  /** The guest address of an offset in a window: what `locate` was asked for. */
+  guestOfWindow(window: number, offset: number): number {
+    return this.#windowStarts[window]! + offset
+  }
+
+  /** The guest address of memory at a host address that `translate` answered; -1 for any other. */
+  guestOfHost(host: number): number {
+    const starts = this.#starts
+    const largest = this.#largest
+    let relative = host - this.#hosts[largest]!
+    if (relative >= 0 && relative < this.#ends[largest]! - starts[largest]!) return starts[largest]! + relative
+    for (let i = 0; i < this.#count; i++) {
+      relative = host - this.#hosts[i]!
+      if (relative >= 0 && relative < this.#ends[i]! - starts[i]!) return starts[i]! + relative
+    }
+    return -1
   }
 
   /** The host address of [userAddress, userAddress + length) of the front end, or -1 unless it lies in one region. */

@@ -1,3 +1,4 @@
+import type { LoggedRange } from './dirty-log.js'
 import {
   AVAIL_F_NO_INTERRUPT,
   availEventOffset,
@@ -17,6 +18,8 @@ export interface SplitVirtqueueOptions {
   base: number
   /** VIRTIO_F_EVENT_IDX was negotiated. */
   eventIdx: boolean
+  /** The used ring in the dirty log of a migration; absent or null: writes to it are not logged. */
+  usedLog?: LoggedRange | null
 }
 
 const FLAGS = 0
@@ -40,6 +43,7 @@ export class SplitVirtqueue {
   readonly #usedElements: Uint32Array
   readonly #usedEvent: number
   readonly #availEvent: number
+  readonly #usedLog: LoggedRange | null
   /** Next available index to fetch. */
   #next: number
   /** The driver's index as last read. */
@@ -61,6 +65,7 @@ export class SplitVirtqueue {
     this.eventIdx = options.eventIdx
     this.#usedEvent = usedEventOffset(size) / 2
     this.#availEvent = availEventOffset(size) / 2
+    this.#usedLog = options.usedLog ?? null
     this.#next = options.base & 0xffff
     this.#end = this.#next
     this.#usedIdx = Atomics.load(this.#used, IDX)
@@ -118,6 +123,7 @@ export class SplitVirtqueue {
     if (before === after) return false
     this.#published = after
     Atomics.store(this.#used, IDX, after)
+    if (this.#usedLog !== null) this.#usedLog.mark()
     // The store above and the load below must not be swapped, or a notification is lost: both are Atomics.
     if (this.eventIdx) return needsEvent(Atomics.load(this.#avail, this.#usedEvent), after, before)
     return (Atomics.load(this.#avail, FLAGS) & AVAIL_F_NO_INTERRUPT) === 0
@@ -130,6 +136,7 @@ export class SplitVirtqueue {
   enableNotifications(): boolean {
     if (this.eventIdx) Atomics.store(this.#used, this.#availEvent, this.#next)
     else Atomics.store(this.#used, FLAGS, 0)
+    if (this.#usedLog !== null) this.#usedLog.mark()
     return this.hasAvailable()
   }
 
@@ -140,5 +147,6 @@ export class SplitVirtqueue {
   disableNotifications(): void {
     if (this.eventIdx) this.#used[this.#availEvent] = this.#next - 1
     else this.#used[FLAGS] = USED_F_NO_NOTIFY
+    if (this.#usedLog !== null) this.#usedLog.mark()
   }
 }

@@ -5,6 +5,7 @@ import {
   featureMask,
   RESPONSE,
   TMF,
+  VHOST_F,
   VHOST_USER_F,
   VHOST_USER_PROTOCOL_F,
   VIRTIO_F,
@@ -31,11 +32,17 @@ t.test('what is offered', async (t) => {
   const bed = await ControllerBed.start(t)
   const frontEnd = bed.frontEnd(t)
   const virtio = [VIRTIO_F.ANY_LAYOUT, VIRTIO_F.INDIRECT_DESC, VIRTIO_F.EVENT_IDX, VIRTIO_F.VERSION_1]
-  const expected = featureMask(...virtio, VIRTIO_SCSI_F.HOTPLUG, VIRTIO_SCSI_F.CHANGE, VHOST_USER_F.PROTOCOL_FEATURES)
+  const expected = featureMask(
+    ...virtio,
+    VIRTIO_SCSI_F.HOTPLUG,
+    VIRTIO_SCSI_F.CHANGE,
+    VHOST_USER_F.PROTOCOL_FEATURES,
+    VHOST_F.LOG_ALL,
+  )
   t.equal(await frontEnd.getFeatures(), expected)
-  const { MQ, REPLY_ACK, RESET_DEVICE, CONFIGURE_MEM_SLOTS } = VHOST_USER_PROTOCOL_F
+  const { MQ, LOG_SHMFD, REPLY_ACK, RESET_DEVICE, CONFIGURE_MEM_SLOTS } = VHOST_USER_PROTOCOL_F
   const protocol = await frontEnd.getProtocolFeatures()
-  t.equal(protocol, featureMask(MQ, REPLY_ACK, RESET_DEVICE, CONFIGURE_MEM_SLOTS))
+  t.equal(protocol, featureMask(MQ, LOG_SHMFD, REPLY_ACK, RESET_DEVICE, CONFIGURE_MEM_SLOTS))
   await frontEnd.setProtocolFeatures(protocol)
   t.equal(await frontEnd.getQueueNum(), 4, 'request queues')
   t.equal(await frontEnd.getMaxMemSlots(), 509)

@@ -1,6 +1,6 @@
 import { Mapping } from 'memfd-mmap'
 import t from 'tap'
-import { featureMask, GuestMemory, type RingSetup, VIRTIO_F } from 'vhost-user-protocol-ts'
+import { featureMask, GuestMemory, type RingSetup, VIRTIO_F, VRING_ADDRESS_F } from 'vhost-user-protocol-ts'
 import { hostRing } from '../../daemon/host-ring.js'
 
 const USER = 0x7f00_0000_0000
@@ -87,4 +87,16 @@ t.test('every part has to be aligned as it is mapped', async (t) => {
       `${part}, aligned there`,
     )
   }
+})
+
+t.test('what is written is logged where there is a log, the used ring if the front end wants that', async (t) => {
+  const { memory: guest } = memory()
+  const area = { address: 0x1000, length: 64 }
+  const flags = VRING_ADDRESS_F.LOG
+  t.notOk('log' in hostRing(setup({ flags, logAddress: 0x5000 }), guest), 'no log')
+  t.same(hostRing(setup({ logAddress: 0x5000 }), guest, area).log, { area, used: null })
+  t.same(hostRing(setup({ flags, logAddress: 0x5000 }), guest, area).log, { area, used: 0x5000 })
+  t.same(hostRing(setup({ flags, logAddress: 0 }), guest, area).log, { area, used: 0 }, 'address 0 is one')
+  const mapped = Object.assign(Object.create({ unmap: () => {} }), area)
+  t.doesNotThrow(() => structuredClone(hostRing(setup(), guest, mapped)), 'it can be sent to an IOThread')
 })

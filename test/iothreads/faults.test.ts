@@ -1,6 +1,12 @@
 import t from 'tap'
 import { CHAIN, CHAIN_FAULTS } from 'vhost-user-protocol-ts'
-import { BIDIRECTIONAL_FAULT, FAULT_CODES, LUN_FAULT, RING_INDEX_FAULT } from '../../iothreads/faults.js'
+import {
+  BIDIRECTIONAL_FAULT,
+  FAULT_CODES,
+  LOG_RANGE_FAULT,
+  LUN_FAULT,
+  RING_INDEX_FAULT,
+} from '../../iothreads/faults.js'
 import { READ, READ_FAULTS } from '../../iothreads/request-reader.js'
 
 t.test('every outcome that is a fault has a name, and every name a counter', async (t) => {
@@ -10,6 +16,7 @@ t.test('every outcome that is a fault has a name, and every name a counter', asy
     ...Object.values(READ_FAULTS),
     ...Object.values(CHAIN_FAULTS),
     BIDIRECTIONAL_FAULT,
+    LOG_RANGE_FAULT,
     LUN_FAULT,
     RING_INDEX_FAULT,
   ]
