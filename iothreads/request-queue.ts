@@ -1,5 +1,5 @@
 import { ERRNO, signalEventfd } from 'memfd-mmap'
-import { CHAIN_FAULTS, CMD_RESPONSE, type GuestMemory, RESPONSE, type SplitVirtqueue } from 'vhost-user-protocol-ts'
+import { CHAIN_FAULTS, CMD_RESPONSE, type GuestMemory, RESPONSE, type Virtqueue } from 'vhost-user-protocol-ts'
 import { ACTION, complete, FLAG, MAX_PARAMETER_BYTES, parameterListLength } from '../scsi/index.js'
 import { PENDING } from './block-io.js'
 import type { BouncePool } from './bounce-pool.js'
@@ -28,7 +28,7 @@ import type { UnitMap } from './unit-map.js'
 export interface RequestQueueParts {
   /** Number of the queue in its IOThread. */
   slot: number
-  virtqueue: SplitVirtqueue
+  virtqueue: Virtqueue
   memory: GuestMemory
   table: RequestTable
   reader: RequestReader
@@ -65,7 +65,7 @@ interface Sweep {
 export class RequestQueue {
   readonly slot: number
   readonly table: RequestTable
-  readonly virtqueue: SplitVirtqueue
+  readonly virtqueue: Virtqueue
   readonly units: UnitMap
   readonly statistics: QueueStatistics
   readonly #threadStatistics: ThreadStatistics
@@ -113,7 +113,8 @@ export class RequestQueue {
   drain(): number {
     if (!this.fetching) return 0
     const virtqueue = this.virtqueue
-    const count = virtqueue.available()
+    // What a sweep answers gives its place in the table back at once.
+    const count = virtqueue.available(this.#sweeps === null ? this.table.free : undefined)
     if (count === 0) return 0
     if (count < 0) {
       this.#break(RING_INDEX_FAULT)
@@ -126,6 +127,7 @@ export class RequestQueue {
       if (request === null) break
       fetched++
       const outcome = this.#reader.read(virtqueue.fetch(), request)
+      if (outcome >= 0) virtqueue.advance(request.head)
       if (outcome !== READ.OK) this.#reject(request, outcome)
       else if (this.#sweeps === null || !this.#swept(request, fetched)) this.#start(request)
     }

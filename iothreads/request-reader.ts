@@ -1,11 +1,15 @@
 import {
   CHAIN,
+  type Chain,
   CMD_REQUEST,
   CMD_RESPONSE,
   DescriptorChain,
+  type DescriptorRing,
   type GuestMemory,
-  type SplitVirtqueue,
+  PackedChain,
 } from 'vhost-user-protocol-ts'
+import type { Framing } from './framing.js'
+import { PackedUsualFraming } from './packed-usual-framing.js'
 import type { Request } from './request.js'
 import { decodeRequestHeader } from './request-header.js'
 import { MAX_SEGMENTS, type RequestTable } from './request-table.js'
@@ -48,18 +52,23 @@ const { DESCRIPTOR } = CHAIN
  * any number of descriptors; the usual framing is the fast one.
  */
 export class RequestReader {
-  readonly #usual: UsualFraming
-  readonly #chain: DescriptorChain
+  readonly #usual: Framing
+  readonly #chain: Chain
   readonly #memory: GuestMemory
   readonly #segments: Float64Array
   /** Gathers a header that comes in pieces. */
   readonly #pieces = new Uint8Array(REQUEST_SIZE)
   readonly #piecesView = new DataView(this.#pieces.buffer)
 
-  constructor(memory: GuestMemory, queue: SplitVirtqueue, table: RequestTable, indirectAllowed: boolean) {
+  constructor(memory: GuestMemory, ring: DescriptorRing, table: RequestTable, indirectAllowed: boolean) {
     this.#memory = memory
-    this.#chain = new DescriptorChain(memory, queue.desc, queue.size, indirectAllowed)
-    this.#usual = new UsualFraming(memory, queue, table, indirectAllowed)
+    if (ring.packed) {
+      this.#chain = new PackedChain(memory, ring.desc, ring.size, indirectAllowed)
+      this.#usual = new PackedUsualFraming(memory, ring, table, indirectAllowed)
+    } else {
+      this.#chain = new DescriptorChain(memory, ring.desc, ring.size, indirectAllowed)
+      this.#usual = new UsualFraming(memory, ring, table, indirectAllowed)
+    }
     this.#segments = table.segments
   }
 
@@ -74,7 +83,6 @@ export class RequestReader {
   #general(head: number, request: Request): number {
     const chain = this.#chain
     const memory = this.#memory
-    request.head = head
     request.outSegments = 0
     request.inSegments = 0
     request.outLength = 0
@@ -125,6 +133,7 @@ export class RequestReader {
       step = chain.next()
     }
     if (step < 0) return step
+    request.head = chain.buffer
     // A part of a response is none.
     if (response < RESPONSE_SIZE || !hasResponse) request.scatterCount = 0
     if (fault !== READ.OK) return fault

@@ -29,7 +29,10 @@ export class Request {
   readonly firstIovec: number
   readonly iovecAddress: number
 
+  /** What stands for the chain: its head, or with RING_PACKED id | descriptors << 16 (Chain.buffer). */
   head = 0
+  /** By what number it is noted as in flight. */
+  noted = 0
   active = false
   /** The `tag` field, as two signed 32-bit halves (compared, never computed with). */
   tagLow = 0

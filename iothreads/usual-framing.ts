@@ -2,10 +2,11 @@ import {
   CMD_REQUEST,
   CMD_RESPONSE,
   DESC_F,
+  type DescriptorRing,
   type GuestMemory,
-  type SplitVirtqueue,
   WINDOW_STRIDE,
 } from 'vhost-user-protocol-ts'
+import type { Framing } from './framing.js'
 import type { Request } from './request.js'
 import { decodeRequestHeader } from './request-header.js'
 import type { RequestTable } from './request-table.js'
@@ -28,7 +29,7 @@ const MAX_SEGMENTS = 32
  * in the largest memory region. One function on typed arrays that calls nothing, which is what makes it fast; whatever
  * it does not know it leaves, undecided, to RequestReader, which knows everything.
  */
-export class UsualFraming {
+export class UsualFraming implements Framing {
   readonly #views: readonly DataView[]
   readonly #words: readonly Uint32Array[]
   readonly #desc: Uint32Array
@@ -41,8 +42,8 @@ export class UsualFraming {
   readonly #host: number
   readonly #firstWindow: number
 
-  constructor(memory: GuestMemory, queue: SplitVirtqueue, table: RequestTable, indirectAllowed: boolean) {
-    const { desc, size } = queue
+  constructor(memory: GuestMemory, ring: DescriptorRing, table: RequestTable, indirectAllowed: boolean) {
+    const { desc, size } = ring
     this.#views = memory.views
     this.#words = memory.words
     this.#desc = new Uint32Array(desc.buffer, desc.byteOffset, 4 * size)

@@ -226,7 +226,7 @@ class IoThreadWorker implements LoopClient {
     this.#kicks.delete(queue)
     controller.queues.delete(index)
     queue.table.release()
-    this.#report({ type: 'reply', id, value: queue.virtqueue.nextAvailable })
+    this.#report({ type: 'reply', id, value: queue.virtqueue.base })
   }
 
   pollDrivers(): void {

@@ -1,5 +1,6 @@
 import type { GuestMemory } from './guest-memory.js'
 import { DESC, DESC_F } from './split-ring-layout.js'
+import type { Chain } from './virtqueue.js'
 
 /** What `DescriptorChain.next` answers. Negative: the chain is broken, and with it the ring. */
 export const CHAIN = {
@@ -55,13 +56,15 @@ const { DESCRIPTOR, END, LOOP, ADDRESS_RANGE, READABLE_AFTER_WRITABLE } = CHAIN
  * once, checked, and left in `address`, `length` and `writable`: memory that the driver changes meanwhile can give
  * another valid descriptor, never an unchecked one. Whether the buffer is memory at all is for the reader of it to ask.
  */
-export class DescriptorChain {
+export class DescriptorChain implements Chain {
   /** Guest physical address of the current buffer, in signed halves: small integers, where a field with a double would be boxed. */
   addressLow = 0
   addressHigh = 0
   /** Its bytes; zero is possible, and more than LENGTH_MAX is said as LENGTH_MAX. */
   length = 0
   writable = false
+  /** The head. */
+  buffer = 0
   readonly #memory: GuestMemory
   readonly #desc: DataView
   readonly #size: number
@@ -91,6 +94,7 @@ export class DescriptorChain {
     this.#base = 0
     this.#entries = this.#size
     this.#next = head
+    this.buffer = head
     this.#left = this.#limit
     this.#indirect = false
     this.writable = false

@@ -2,6 +2,7 @@ import { CHAIN, LENGTH_MAX, MAX_CHAIN } from './descriptor-chain.js'
 import type { GuestMemory } from './guest-memory.js'
 import { PACKED_DESC, PACKED_DESC_F, PACKED_SIZE_MAX } from './packed-ring-layout.js'
 import { packedBuffer } from './packed-virtqueue.js'
+import type { Chain } from './virtqueue.js'
 
 // Constants of this module and of others, as the optimising compiler sees them best: it folds a module's own ones.
 const { ADDRESS, LENGTH, ID, FLAGS, SIZE } = PACKED_DESC
@@ -17,7 +18,7 @@ const { DESCRIPTOR, END, ADDRESS_RANGE, READABLE_AFTER_WRITABLE } = CHAIN
  *
  * It knows no queue: any memory with descriptors in ring form can be walked, such as a copy that survived a crash.
  */
-export class PackedChain {
+export class PackedChain implements Chain {
   /** Guest physical address of the current buffer, in signed halves: small integers, where a field with a double would be boxed. */
   addressLow = 0
   addressHigh = 0

@@ -9,6 +9,7 @@ import {
   packedPosition,
   packedRingBytes,
 } from './packed-ring-layout.js'
+import type { Virtqueue } from './virtqueue.js'
 
 export interface PackedVirtqueueOptions {
   /** Descriptors: 1 to 32768, a power of two or not. */
@@ -62,7 +63,8 @@ export function packedBuffer(id: number, count: number): number {
  * consistent, on memory shared with another process); everything between is plain. Of the used descriptors of a batch
  * the first one gets its flags last: the driver looks at no later one before.
  */
-export class PackedVirtqueue {
+export class PackedVirtqueue implements Virtqueue {
+  readonly packed = true
   readonly size: number
   readonly desc: DataView
   readonly eventIdx: boolean

@@ -6,6 +6,7 @@ import {
   USED_F_NO_NOTIFY,
   usedEventOffset,
 } from './split-ring-layout.js'
+import type { Virtqueue } from './virtqueue.js'
 
 export interface SplitVirtqueueOptions {
   /** Descriptors, a power of two. */
@@ -33,7 +34,8 @@ const RING = 2
  * Index reads and writes that order other memory accesses are Atomics (sequentially consistent, on memory shared with
  * another process); everything between two of them is plain.
  */
-export class SplitVirtqueue {
+export class SplitVirtqueue implements Virtqueue {
+  readonly packed = false
   readonly size: number
   readonly desc: DataView
   readonly eventIdx: boolean
@@ -77,6 +79,11 @@ export class SplitVirtqueue {
     return this.#next
   }
 
+  /** Where the ring stands, as GET_VRING_BASE answers it. */
+  get base(): number {
+    return this.#next
+  }
+
   /**
    * Reads the driver's index: how many heads may be fetched now. More than the ring holds is a broken ring: -1.
    */
@@ -97,6 +104,9 @@ export class SplitVirtqueue {
     this.#next = (this.#next + 1) & 0xffff
     return head
   }
+
+  /** A split ring's `fetch` has gone on already. */
+  advance(_buffer: number): void {}
 
   /** Puts the last fetched head back. */
   unfetch(): void {
