@@ -45,15 +45,21 @@ export class ControlQueue {
   readonly #discarded: Promise<void>
   #resolveDiscarded: () => void = () => {}
   #stopping = false
+  #held: boolean
 
-  /** @param fault the ring is broken @param failed a task management function ended in an error of ours */
+  /**
+   * @param fault the ring is broken @param failed a task management function ended in an error of ours
+   * @param held takes nothing before `release`
+   */
   constructor(
     ring: HostRing,
     memory: GuestMemory,
     manage: TaskManager,
     fault: (code: string) => void,
     failed: (error: unknown) => void,
+    held = false,
   ) {
+    this.#held = held
     this.#manage = manage
     this.#failed = failed
     this.#discarded = new Promise((resolve) => {
@@ -71,8 +77,14 @@ export class ControlQueue {
     this.#queue.setErr(fd)
   }
 
+  /** Takes requests from now on. */
+  release(): void {
+    this.#held = false
+    this.#drain()
+  }
+
   #drain(): void {
-    for (let served = 0; !this.#stopping; served++) {
+    for (let served = 0; !this.#stopping && !this.#held; served++) {
       if (served === BATCH) {
         setImmediate(() => this.#drain())
         return
@@ -125,6 +137,11 @@ export class ControlQueue {
   /** Takes no more requests; resolves with the next available index when those taken are answered. */
   async stop(): Promise<number> {
     this.#stopping = true
+    // These count as taken: nobody who goes on at the next available index would see them.
+    while (this.#queue.unresumed > 0 && !this.#held) {
+      const request = this.#queue.take()
+      if (request !== undefined) this.#serve(request)
+    }
     await Promise.race([Promise.all(this.#pending), this.#discarded])
     this.#queue.close()
     return this.#queue.nextAvailable

@@ -10,6 +10,7 @@ export class ControlRing implements RingServer {
   readonly #fault: (code: string) => void
   readonly #failed: (error: unknown) => void
   #queue: ControlQueue | undefined
+  #held = false
 
   /** @param fault the ring is broken @param failed a task management function ended in an error of ours */
   constructor(
@@ -25,7 +26,13 @@ export class ControlRing implements RingServer {
   }
 
   async start(ring: HostRing): Promise<void> {
-    this.#queue = new ControlQueue(ring, this.#memory(), this.#manage, this.#fault, this.#failed)
+    this.#queue = new ControlQueue(ring, this.#memory(), this.#manage, this.#fault, this.#failed, this.#held)
+  }
+
+  /** Takes nothing while `held`. */
+  hold(held: boolean): void {
+    this.#held = held
+    if (!held) this.#queue?.release()
   }
 
   stop(): Promise<number> {

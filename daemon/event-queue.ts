@@ -15,6 +15,11 @@ export class EventQueue {
   constructor(ring: HostRing, memory: GuestMemory, fault: (code: string) => void, missed = false) {
     this.#missed = missed
     this.#queue = new MainQueue(ring, memory, () => this.#kicked(), fault)
+    // The predecessor was about to tell of events when it was killed: what they were is not known.
+    while (this.#queue.unresumed > 0) {
+      this.#missed = true
+      this.#kicked()
+    }
     this.#kicked()
   }
 

@@ -8,14 +8,18 @@ import {
   type DirtyLog,
   descBytes,
   type GuestMemory,
+  INFLIGHT_UNUSABLE,
   SplitVirtqueue,
   usedBytes,
 } from 'vhost-user-protocol-ts'
-import { dirtyLog, type HostRing, LOG_RANGE_FAULT, usedRingLog } from '../iothreads/index.js'
+import { dirtyLog, type HostRing, type Inflight, LOG_RANGE_FAULT, takeOver, usedRingLog } from '../iothreads/index.js'
+import { inflightUnusable } from './inflight-unusable.js'
 
 /** A request of a main loop queue: what the driver wrote, and where the answer goes. */
 export interface MainRequest {
   readonly head: number
+  /** By what number it is noted as in flight. */
+  readonly noted: number
   /** The first device-readable bytes, at most MAX_BYTES of them. */
   readonly readable: Uint8Array
   /** The device-writable buffers, none of them empty: guest address and bytes, at most MAX_BYTES in all. */
@@ -41,6 +45,11 @@ export class MainQueue {
   #missed = 0
   #callFd: number
   #errFd: number
+  /** Who notes what is in flight; null: nobody. */
+  readonly #inflight: Inflight | null
+  /** The predecessor's requests, and how many of them were taken again. */
+  readonly #recovered: Int32Array
+  #resumed = 0
   /** Requests are taken: until the ring breaks, or is closed. */
   #takes = true
   #closed = false
@@ -48,16 +57,21 @@ export class MainQueue {
   /**
    * @param kicked the driver may have added something
    * @param fault the ring is broken, and dead from then on; or LOG_RANGE_FAULT, and it is not
+   * @throws DeviceError VUS_INFLIGHT_UNUSABLE
    */
   constructor(ring: HostRing, memory: GuestMemory, kicked: () => void, fault: (code: string) => void) {
     this.#memory = memory
     this.#log = ring.log === undefined ? null : dirtyLog(ring.log)
+    const takeover = takeOver(ring)
+    if (takeover === INFLIGHT_UNUSABLE) throw inflightUnusable(ring.index)
+    this.#inflight = takeover?.inflight ?? null
+    this.#recovered = takeover?.recovered ?? new Int32Array(0)
     this.#virtqueue = new SplitVirtqueue({
       size: ring.size,
       desc: viewMemory(ring.desc, descBytes(ring.size)),
       avail: viewMemory(ring.avail, availBytes(ring.size)),
       used: viewMemory(ring.used, usedBytes(ring.size)),
-      base: ring.base,
+      base: takeover?.base ?? ring.base,
       eventIdx: ring.eventIdx,
       usedLog: this.#log && usedRingLog(this.#log, ring),
     })
@@ -75,6 +89,11 @@ export class MainQueue {
     }
   }
 
+  /** Requests that the predecessor took and did not answer, and that were not taken again yet: `take` has them first. */
+  get unresumed(): number {
+    return this.#takes ? this.#recovered.length - this.#resumed : 0
+  }
+
   get nextAvailable(): number {
     return this.#virtqueue.nextAvailable
   }
@@ -89,16 +108,17 @@ export class MainQueue {
 
   /** The next request, or undefined: then the driver has been asked to notify of the next one. */
   take(): MainRequest | undefined {
+    if (this.unresumed > 0) return this.#read(this.#recovered[this.#resumed++]!, true)
     while (this.#takes) {
       const count = this.#virtqueue.available()
       if (count < 0) return this.#break('VUS_RING_AVAILABLE_INDEX')
-      if (count > 0) return this.#read(this.#virtqueue.fetch())
+      if (count > 0) return this.#read(this.#virtqueue.fetch(), false)
       if (!this.#virtqueue.enableNotifications()) return undefined
     }
     return undefined
   }
 
-  #read(head: number): MainRequest | undefined {
+  #read(head: number, again: boolean): MainRequest | undefined {
     const readable = new Uint8Array(MAX_BYTES)
     const writable: { address: number; length: number }[] = []
     let bytes = 0
@@ -113,16 +133,17 @@ export class MainQueue {
         room -= part
       } else {
         const part = Math.min(length, MAX_BYTES - bytes)
-        if (!this.#memory.read(address, readable, bytes, part)) return this.#refetch(CHAIN.ADDRESS_RANGE)
+        if (!this.#memory.read(address, readable, bytes, part)) return this.#refetch(CHAIN.ADDRESS_RANGE, again)
         bytes += part
       }
     }
-    if (step < 0) return this.#refetch(step)
-    return { head, readable: readable.subarray(0, bytes), writable }
+    if (step < 0) return this.#refetch(step, again)
+    const noted = again ? head : (this.#inflight?.fetch(head, head) ?? head)
+    return { head, noted, readable: readable.subarray(0, bytes), writable }
   }
 
-  #refetch(step: number): undefined {
-    this.#virtqueue.unfetch()
+  #refetch(step: number, again: boolean): undefined {
+    if (!again) this.#virtqueue.unfetch()
     return this.#break(CHAIN_FAULTS[step]!)
   }
 
@@ -148,8 +169,12 @@ export class MainQueue {
       if (!whole) break
       done += part
     }
+    this.#inflight?.complete(request.noted)
     this.#virtqueue.push(request.head, done)
-    if (this.#virtqueue.publish() && this.#callFd >= 0) signalEventfd(this.#callFd)
+    this.#inflight?.beforePublish()
+    const wanted = this.#virtqueue.publish()
+    this.#inflight?.afterPublish()
+    if (wanted && this.#callFd >= 0) signalEventfd(this.#callFd)
     if (this.#log !== null && this.#log.missed > this.#missed) {
       this.#missed = this.#log.missed
       this.#fault(LOG_RANGE_FAULT)

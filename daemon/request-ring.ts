@@ -1,4 +1,6 @@
+import { INFLIGHT_UNUSABLE } from 'vhost-user-protocol-ts'
 import type { HostRing, IoThread, QueueStatistics } from '../iothreads/index.js'
+import { inflightUnusable } from './inflight-unusable.js'
 import type { RingServer } from './ring.js'
 
 /** The part of an IOThread's handle that takes commands. */
@@ -23,7 +25,8 @@ export class RequestRing implements RingServer {
   async start(ring: HostRing): Promise<void> {
     const iothread = this.#place()
     const queue = { ...ring, statistics: this.#statistics.memory }
-    await iothread.send({ type: 'startQueue', controller: this.#controller, queue })
+    const result = await iothread.send({ type: 'startQueue', controller: this.#controller, queue })
+    if (result === INFLIGHT_UNUSABLE) throw inflightUnusable(this.#index)
     this.#iothread = iothread
   }
 

@@ -1,5 +1,6 @@
 /** IOThreads: the workers that serve request virtqueues. */
 export { FAULT_CODES, LOG_RANGE_FAULT } from './faults.js'
+export { type Inflight, type Takeover, takeOver } from './inflight.js'
 export {
   DEFAULT_POLL_MAX_NS,
   IoThread,
@@ -8,7 +9,7 @@ export {
   type MediumFault,
   type RingFault,
 } from './iothread.js'
-export type { Command, HostRing, Medium, QueueSpec, RingLog, UnitSpec } from './messages.js'
+export type { Command, HostRing, InflightArea, Medium, QueueSpec, RingLog, UnitSpec } from './messages.js'
 export { CANCEL } from './request.js'
 export { dirtyLog, usedRingLog } from './ring-log.js'
 export { FIELD, OPERATION, OPERATION_NAMES, QUEUE_FIELD, QueueStatistics } from './statistics.js'

@@ -52,6 +52,14 @@ export interface HostRing {
   readonly errFd: number
   /** Absent: nothing is logged. */
   readonly log?: RingLog
+  /** Where to note what is in flight; absent: nowhere. */
+  readonly inflight?: InflightArea
+}
+
+/** A ring's region of the inflight buffer, mapped by the main thread. */
+export interface InflightArea extends SharedArea {
+  /** Requests that it has room for. */
+  readonly entries: number
 }
 
 /** What an IOThread needs to serve a request queue. */
@@ -77,6 +85,7 @@ export type Command =
   | { readonly type: 'setUnits'; readonly controller: string; readonly units: readonly UnitSpec[] }
   /** Gives the guest memory that queues started from now on use. No queue of the controller is started. */
   | { readonly type: 'setMemory'; readonly controller: string; readonly regions: readonly MappedRegion[] }
+  /** Answers 0, or INFLIGHT_UNUSABLE: then the queue is not started. */
   | { readonly type: 'startQueue'; readonly controller: string; readonly queue: QueueSpec }
   /** Stops fetching, lets what is in flight end, forgets the queue; answers the next available index. */
   | { readonly type: 'stopQueue'; readonly controller: string; readonly index: number }

@@ -13,6 +13,7 @@ import {
   zeroRange,
 } from './composite.js'
 import { BIDIRECTIONAL_FAULT, LOG_RANGE_FAULT, LUN_FAULT, RING_INDEX_FAULT } from './faults.js'
+import type { Inflight, Takeover } from './inflight.js'
 import type { TaskFilter } from './messages.js'
 import { CANCEL, type CancelWaiter, type Request } from './request.js'
 import { TARGET_NONE } from './request-header.js'
@@ -42,6 +43,8 @@ export interface RequestQueueParts {
   errFd: number
   /** The dirty log of a migration; absent or null: nothing is logged. */
   log?: RequestLog | null
+  /** Who notes what is in flight; the virtqueue goes on where it says. Absent or null: nobody. */
+  takeover?: Takeover | null
   /** Tells of a fault that the guest caused, for the log; rate limited by whoever listens. */
   fault: (code: string, fatal: boolean) => void
   /** Tells that a flush of a unit (its place in the controller's list) has failed with `errno`. */
@@ -85,6 +88,11 @@ export class RequestQueue {
   readonly #fault: (code: string, fatal: boolean) => void
   readonly #mediumFault: (unit: number, errno: number) => void
   #sweeps: Sweep[] | null = null
+  readonly #inflight: Inflight | null
+  /** The predecessor's requests, how many there are, and how many of them were started again. */
+  readonly #remains: Int32Array | null
+  #recovered: number
+  #resumed = 0
 
   constructor(parts: RequestQueueParts) {
     this.slot = parts.slot
@@ -102,60 +110,107 @@ export class RequestQueue {
     this.#log = parts.log ?? null
     this.#fault = parts.fault
     this.#mediumFault = parts.mediumFault
+    this.#inflight = parts.takeover?.inflight ?? null
+    this.#remains = parts.takeover?.recovered ?? null
+    this.#recovered = this.#remains?.length ?? 0
   }
 
-  /** Requests fetched and not answered. */
+  /** Requests fetched and not answered, by this queue or its predecessor. */
   get busy(): number {
-    return this.table.busy
+    return this.table.busy + this.#unresumed
+  }
+
+  /** The predecessor's requests that still have to be started again: before any other, also when nothing is fetched any more. */
+  get #unresumed(): number {
+    return this.#recovered - this.#resumed
   }
 
   /** Fetches and starts what the driver has made available; how many. */
   drain(): number {
-    if (!this.fetching) return 0
+    const resumed = this.#resumed < this.#recovered ? this.#resume() : 0
+    if (!this.fetching || this.#resumed < this.#recovered) return resumed
     const virtqueue = this.virtqueue
     // What a sweep answers gives its place in the table back at once.
     const count = virtqueue.available(this.#sweeps === null ? this.table.free : undefined)
-    if (count === 0) return 0
+    if (count === 0) return resumed
     if (count < 0) {
       this.#break(RING_INDEX_FAULT)
-      return 0
+      return resumed
     }
+    const inflight = this.#inflight
     let fetched = 0
     while (fetched < count && this.fetching) {
       const request = this.table.take()
       // All in use: the rest stays in the ring until one is answered.
       if (request === null) break
       fetched++
-      const outcome = this.#reader.read(virtqueue.fetch(), request)
-      if (outcome >= 0) virtqueue.advance(request.head)
+      const position = virtqueue.fetch()
+      const outcome = this.#reader.read(position, request)
+      if (outcome >= 0) {
+        virtqueue.advance(request.head)
+        if (inflight !== null) request.noted = inflight.fetch(position, request.head)
+      }
       if (outcome !== READ.OK) this.#reject(request, outcome)
       else if (this.#sweeps === null || !this.#swept(request, fetched)) this.#start(request)
     }
-    if (fetched > 0) {
-      this.statistics.add(QUEUE_FIELD.BATCHES)
-      this.#threadStatistics.add(THREAD_FIELD.REQUESTS, fetched)
-      this.#passed(fetched)
+    if (fetched > 0) this.#begun(fetched)
+    return resumed + fetched
+  }
+
+  #begun(count: number): void {
+    this.statistics.add(QUEUE_FIELD.BATCHES)
+    this.#threadStatistics.add(THREAD_FIELD.REQUESTS, count)
+    this.#passed(count)
+  }
+
+  /** Starts again what the predecessor had in flight, as far as there is room for it; how many. It is noted already. */
+  #resume(): number {
+    const remains = this.#remains!
+    let started = 0
+    while (this.#resumed < this.#recovered) {
+      const request = this.table.take()
+      if (request === null) break
+      started++
+      request.noted = remains[this.#resumed++]!
+      const outcome = this.#reader.read(request.noted, request)
+      if (outcome < 0) {
+        this.table.give(request)
+        this.#break(CHAIN_FAULTS[outcome]!)
+      } else if (outcome !== READ.OK) this.#reject(request, outcome)
+      else if (this.#sweeps === null || !this.#swept(request, started)) this.#start(request)
     }
-    return fetched
+    if (started > 0) this.#begun(started)
+    return started
   }
 
   /** Asks the driver for notifications before a sleep. True: there is something to fetch, do not sleep. */
   arm(): boolean {
+    if (this.#resumed < this.#recovered) return this.table.free > 0
     return this.fetching && this.virtqueue.enableNotifications() && this.table.free > 0
   }
 
   /** For polling: whether a `drain` would fetch something. */
   hasWork(): boolean {
-    return this.fetching && this.table.free > 0 && this.virtqueue.hasAvailable()
+    if (this.table.free === 0) return false
+    return this.#resumed < this.#recovered || (this.fetching && this.virtqueue.hasAvailable())
   }
 
   /** Shows finished requests to the driver, and notifies it if it wants that. */
   publish(): void {
-    if (this.virtqueue.unpublished && this.virtqueue.publish()) this.#call()
+    if (this.virtqueue.unpublished && this.#publishes()) this.#call()
     if (this.#log?.hasMissed()) {
       this.statistics.addFault(LOG_RANGE_FAULT)
       this.#fault(LOG_RANGE_FAULT, false)
     }
+  }
+
+  #publishes(): boolean {
+    const inflight = this.#inflight
+    if (inflight === null) return this.virtqueue.publish()
+    inflight.beforePublish()
+    const wanted = this.virtqueue.publish()
+    inflight.afterPublish()
+    return wanted
   }
 
   #call(): void {
@@ -167,11 +222,15 @@ export class RequestQueue {
   /** Nothing is fetched from now on. */
   stopFetching(): void {
     this.fetching = false
-    this.#passed(Number.POSITIVE_INFINITY)
+    const left = this.#unresumed
+    for (const sweep of this.#sweeps ?? []) sweep.left = Math.min(sweep.left, left)
+    this.#passed(0)
   }
 
   #break(code: string): void {
     this.broken = true
+    // What was not started again stays noted.
+    this.#recovered = this.#resumed
     this.stopFetching()
     this.statistics.addFault(code)
     if (this.errFd >= 0) signalEventfd(this.errFd)
@@ -244,6 +303,7 @@ export class RequestQueue {
     this.statistics.count(unit.index, request.operation, length, false)
     this.#writer.good(request, request.outLength + inLength - length)
     if (this.#log !== null) this.#log.mark(request)
+    if (this.#inflight !== null) this.#inflight.complete(request.noted)
     this.virtqueue.push(request.head, RESPONSE_SIZE + (inLength > 0 ? length : 0))
     this.table.give(request)
   }
@@ -392,6 +452,7 @@ export class RequestQueue {
 
   #push(request: Request, length: number): void {
     if (this.#log !== null) this.#log.mark(request)
+    if (this.#inflight !== null) this.#inflight.complete(request.noted)
     this.virtqueue.push(request.head, length)
     this.table.give(request)
   }
@@ -419,8 +480,8 @@ export class RequestQueue {
    * `waiter` counts them, and waits for the ring's part to be fetched.
    */
   sweep(filter: TaskFilter, reason: number, waiter: CancelWaiter): void {
-    const left = this.fetching ? this.virtqueue.available() : 0
-    if (left <= 0) return
+    const left = this.#unresumed + (this.fetching ? Math.max(0, this.virtqueue.available()) : 0)
+    if (left === 0) return
     waiter.remaining++
     this.#sweeps ??= []
     this.#sweeps.push({ filter, reason, waiter, left })

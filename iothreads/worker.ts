@@ -11,9 +11,10 @@ import {
   setThreadName,
   viewMemory,
 } from 'memfd-mmap'
-import { availBytes, descBytes, SplitVirtqueue, usedBytes } from 'vhost-user-protocol-ts'
+import { availBytes, descBytes, INFLIGHT_UNUSABLE, SplitVirtqueue, usedBytes } from 'vhost-user-protocol-ts'
 import { BouncePool } from './bounce-pool.js'
 import type { DelayLine } from './delay-line.js'
+import { takeOver } from './inflight.js'
 import { IoLoop, type LoopClient } from './io-loop.js'
 import type { Command, CommandMessage, QueueSpec, Report, WorkerOptions } from './messages.js'
 import type { Request } from './request.js'
@@ -103,8 +104,7 @@ class IoThreadWorker implements LoopClient {
         this.#controller(command.controller).setMemory(command.regions)
         return 0
       case 'startQueue':
-        this.#startQueue(command.controller, command.queue)
-        return 0
+        return this.#startQueue(command.controller, command.queue)
       case 'stopQueue':
         this.#stopQueue(id, command.controller, command.index)
         return undefined
@@ -142,10 +142,13 @@ class IoThreadWorker implements LoopClient {
     return queue
   }
 
-  #startQueue(id: string, spec: QueueSpec): void {
+  /** 0, or INFLIGHT_UNUSABLE. */
+  #startQueue(id: string, spec: QueueSpec): number {
     const controller = this.#controller(id)
     if (controller.queues.has(spec.index)) throw new Error(`queue ${spec.index} of controller ${id} is started`)
     const { memory, units } = controller
+    const takeover = takeOver(spec)
+    if (takeover === INFLIGHT_UNUSABLE) return INFLIGHT_UNUSABLE
     const slot = this.#loop.freeSlot()
     const log = spec.log === undefined ? null : dirtyLog(spec.log)
     const virtqueue = new SplitVirtqueue({
@@ -153,7 +156,7 @@ class IoThreadWorker implements LoopClient {
       desc: viewMemory(spec.desc, descBytes(spec.size)),
       avail: viewMemory(spec.avail, availBytes(spec.size)),
       used: viewMemory(spec.used, usedBytes(spec.size)),
-      base: spec.base,
+      base: takeover?.base ?? spec.base,
       eventIdx: spec.eventIdx,
       usedLog: log === null ? null : usedRingLog(log, spec),
     })
@@ -171,6 +174,7 @@ class IoThreadWorker implements LoopClient {
       threadStatistics: this.#loop.statistics,
       callFd: spec.callFd,
       errFd: spec.errFd,
+      takeover,
       log: log && new RequestLog(log, memory, table.segments),
       fault: this.#faultReporter(id, spec.index),
       mediumFault: (unit, errno) => this.#report({ type: 'mediumFault', controller: id, unit, errno }),
@@ -183,6 +187,7 @@ class IoThreadWorker implements LoopClient {
     }
     controller.queues.set(spec.index, queue)
     this.#kicks.set(queue, spec.kickFd)
+    return 0
   }
 
   #faultReporter(controller: string, index: number): (code: string, fatal: boolean) => void {

@@ -4,6 +4,9 @@ import type { InflightDescription } from '../vhost-user/messages/migration.js'
 import { INFLIGHT_SIZE_MAX, type InflightLayout, inflightStride, SPLIT_REGION } from './inflight-layout.js'
 import { MappedArea, type SharedArea } from './shared-area.js'
 
+/** The same for both layouts. */
+const { VERSION } = SPLIT_REGION
+
 function check(numQueues: number, queueSize: number, maxQueues: number): void {
   if (numQueues === 0 || numQueues > maxQueues || queueSize === 0 || queueSize > INFLIGHT_SIZE_MAX) {
     throw new DeviceError('VUS_INFLIGHT_SIZE', `an inflight buffer for ${numQueues} queues of ${queueSize} descriptors`)
@@ -67,6 +70,12 @@ export class InflightRegion {
     return { address: this.#area.address + stride * index, length: stride }
   }
 
+  /** Whether somebody has noted anything for queue `index` since the buffer was made, or cleared. */
+  isInUse(layout: InflightLayout, index: number): boolean {
+    const area = this.queue(layout, index, 1)
+    return area !== undefined && new DataView(viewMemory(area.address, area.length)).getUint16(VERSION) !== 0
+  }
+
   /** Makes every region a fresh one, for rings that begin anew (RESET_DEVICE). No queue is running. */
   clear(): void {
     const { address, length } = this.#area
@@ -75,7 +84,7 @@ export class InflightRegion {
     for (const layout of ['split', 'packed'] as const) {
       const stride = inflightStride(layout, this.queueSize)
       for (let at = 0; at + stride <= length && at < stride * this.numQueues; at += stride) {
-        view.setUint16(at + SPLIT_REGION.VERSION, 0)
+        view.setUint16(at + VERSION, 0)
       }
     }
   }

@@ -115,12 +115,13 @@ export class SplitInflight {
     return count
   }
 
-  /** Notes that a head was fetched; one that does not exist is passed over. */
-  fetch(head: number): void {
-    if (head >= this.#entries) return
+  /** Notes that a head was fetched; one that does not exist is passed over. Answers the head, for `complete`. */
+  fetch(head: number): number {
+    if (head >= this.#entries) return head
     const at = DESC + SIZE * head
     this.#counter.stamp(this.#words, (at + COUNTER) / 4)
     Atomics.store(this.#bytes, at + INFLIGHT, 1)
+    return head
   }
 
   /** Adds a head to the batch that is published next. */
