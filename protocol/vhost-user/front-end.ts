@@ -1,8 +1,9 @@
-import { close, connectUnix } from 'memfd-mmap'
+import { connectUnix } from 'memfd-mmap'
 import type { InflightBuffer, SharedPart } from './backend-device.js'
 import { Connection } from './connection.js'
-import { NackError, ProtocolError } from './errors.js'
+import { ProtocolError } from './errors.js'
 import { hasFeature, VHOST_USER_PROTOCOL_F } from './features.js'
+import { acknowledged, closeAll, inflightBuffer, plainReply, type Reply } from './front-end-reply.js'
 import { HEADER_FLAG } from './header.js'
 import type { Message } from './message.js'
 import { CONFIG_ACCESS, CONFIG_ACCESS_F, encodeConfigAccess } from './messages/config.js'
@@ -13,13 +14,7 @@ import {
   memoryTableBytes,
   SINGLE_REGION,
 } from './messages/memory.js'
-import {
-  decodeInflight,
-  encodeInflight,
-  encodeLog,
-  INFLIGHT_DESCRIPTION,
-  LOG_DESCRIPTION,
-} from './messages/migration.js'
+import { encodeInflight, encodeLog, INFLIGHT_DESCRIPTION, LOG_DESCRIPTION } from './messages/migration.js'
 import { SHMEM_CONFIG } from './messages/sharing.js'
 import {
   decodeVringState,
@@ -34,12 +29,7 @@ import {
 import { FRONT_END_REQUEST, MAX_REQUEST_PAYLOAD, requestInfo, requestName } from './requests.js'
 import { maskPayload, readMask, readU64, u64Payload } from './u64.js'
 
-/** What a back end answered. The caller owns the descriptors. */
-export interface Reply {
-  bytes: Uint8Array
-  view: DataView
-  fds: number[]
-}
+export type { Reply } from './front-end-reply.js'
 
 export interface FrontEndOptions {
   /** Which requests ask for an acknowledgement, once REPLY_ACK is negotiated. Default: all that have no reply of their own. */
@@ -230,25 +220,7 @@ export class FrontEnd {
   async getInflightFd(queues: number, queueSize: number): Promise<InflightBuffer | undefined> {
     const request = FRONT_END_REQUEST.GET_INFLIGHT_FD
     const reply = await this.request(request, inflightPayload({ queues, queueSize, size: 0, offset: 0 }))
-    const [fd] = reply.fds
-    const has = fd !== undefined
-    if (reply.bytes.length !== INFLIGHT_DESCRIPTION.SIZE || reply.fds.length > 1) {
-      closeAll(reply.fds)
-      throw new ProtocolError('VUS_BAD_REPLY', `${reply.bytes.length} bytes and ${reply.fds.length} descriptors`)
-    }
-    const description = decodeInflight(reply.view, 0)
-    if (has !== description.mmapSize > 0) {
-      closeAll(reply.fds)
-      throw new ProtocolError('VUS_BAD_REPLY', `${description.mmapSize} bytes and ${reply.fds.length} descriptors`)
-    }
-    if (!has) return undefined
-    return {
-      fd,
-      size: description.mmapSize,
-      offset: description.mmapOffset,
-      queues: description.numQueues,
-      queueSize: description.queueSize,
-    }
+    return inflightBuffer(reply)
   }
 
   setInflightFd(buffer: InflightBuffer): Promise<void> {
@@ -339,25 +311,6 @@ export class FrontEnd {
 
 function gone(): ProtocolError {
   return new ProtocolError('VUS_DISCONNECTED')
-}
-
-function closeAll(fds: readonly number[]): void {
-  for (const fd of fds) close(fd)
-}
-
-/** The payload of a reply that must have this size. Descriptors are not wanted. */
-function plainReply(request: number, reply: Reply, size: number): DataView {
-  closeAll(reply.fds)
-  if (reply.bytes.length !== size) {
-    throw new ProtocolError('VUS_BAD_REPLY', `${requestName(request)} answered with ${reply.bytes.length} bytes`)
-  }
-  return reply.view
-}
-
-/** @throws {NackError} */
-function acknowledged(request: number, reply: Reply): void {
-  const value = readMask(plainReply(request, reply, U64_BYTES), 0)
-  if (value !== 0n) throw new NackError(request, requestName(request), value)
 }
 
 function inflightPayload(buffer: Omit<InflightBuffer, 'fd'>): Uint8Array {

@@ -1,10 +1,18 @@
 import { existsSync } from 'node:fs'
 import { acceptUnix, close, createEventfd, FdPoll, listenUnix, socketPair } from 'memfd-mmap'
 import t, { type Test } from 'tap'
-import { BackendSession, FrontEnd, FRONT_END_REQUEST as REQUEST, u64Payload } from 'vhost-user-protocol-ts'
+import {
+  BackendSession,
+  FrontEnd,
+  featureMask,
+  FRONT_END_REQUEST as REQUEST,
+  u64Payload,
+  VHOST_USER_PROTOCOL_F,
+} from 'vhost-user-protocol-ts'
 import { tempDir } from '../../support/temp-dir.js'
 import { frame } from '../../support/vhost-user/frame.js'
 import { Files, Harness, leakless, region, soon } from '../../support/vhost-user/harness.js'
+import { naive } from '../../support/vhost-user/naive.js'
 import { RecordingDevice } from '../../support/vhost-user/recording-device.js'
 import { put, take, turn } from '../../support/vhost-user/wire.js'
 
@@ -129,6 +137,42 @@ leakless(t, 'descriptors in a reply are the caller’s', async (t) => {
   t.equal(reply.fds.length, 1)
   t.equal(reply.view.byteLength, 24)
   t.equal(close(reply.fds[0]!), 0)
+  done()
+})
+
+leakless(t, 'an inflight buffer with a descriptor, or none', async (t) => {
+  const fields = (size: number | bigint) => naive([8, size], [8, 64], [2, 4], [2, 128], [4, 0])
+  const ask = async (payload: Uint8Array, count: number) => {
+    const { backEnd, frontEnd, done } = played()
+    const answer = frontEnd.getInflightFd(4, 128)
+    const fds = Array.from({ length: count }, () => createEventfd())
+    put(backEnd, frame(REQUEST.GET_INFLIGHT_FD, 0x5, payload), fds)
+    for (const fd of fds) close(fd)
+    return soon('the answer', answer).finally(done)
+  }
+  const buffer = await ask(fields(4096), 1)
+  t.match(buffer, { size: 4096, offset: 64, queues: 4, queueSize: 128 })
+  t.equal(close(buffer!.fd), 0)
+  t.equal(await ask(new Uint8Array(24), 0), undefined)
+  await t.rejects(ask(fields(4096), 0), { code: 'VUS_BAD_REPLY' })
+  await t.rejects(ask(fields(4096), 2), { code: 'VUS_BAD_REPLY' })
+  await t.rejects(ask(fields(0), 1), { code: 'VUS_BAD_REPLY' })
+  await t.rejects(ask(fields(4096).subarray(0, 20), 1), { code: 'VUS_BAD_REPLY' })
+  await t.rejects(ask(fields(2n ** 53n), 1), { code: 'VUS_NUMBER_RANGE' })
+})
+
+leakless(t, 'SET_LOG_BASE waits for its reply once LOG_SHMFD is negotiated', async (t) => {
+  const { backEnd, frontEnd, done } = played()
+  const fd = createEventfd()
+  const log = { fd, size: 4096, offset: 0 }
+  await soon('nothing', frontEnd.setLogBase(log))
+  await frontEnd.setProtocolFeatures(featureMask(VHOST_USER_PROTOCOL_F.LOG_SHMFD))
+  const [good, bad] = [frontEnd.setLogBase(log), frontEnd.setLogBase(log)]
+  close(fd)
+  put(backEnd, frame(REQUEST.SET_LOG_BASE, 0x5, u64Payload(0)))
+  put(backEnd, frame(REQUEST.SET_LOG_BASE, 0x5, u64Payload(1)))
+  await soon('the answer', good)
+  await t.rejects(soon('the refusal', bad), { code: 'VUS_NACK', request: REQUEST.SET_LOG_BASE })
   done()
 })
 
