@@ -144,7 +144,7 @@ export class ControlQueue {
     }
     await Promise.race([Promise.all(this.#pending), this.#discarded])
     this.#queue.close()
-    return this.#queue.nextAvailable
+    return this.#queue.base
   }
 
   /** The epoch is over: takes no more requests, and answers none of those taken. `stop` does not wait for them either. */

@@ -63,7 +63,7 @@ export class EventQueue {
   /** The next available index. */
   stop(): number {
     this.#queue.close()
-    return this.#queue.nextAvailable
+    return this.#queue.base
   }
 }
 

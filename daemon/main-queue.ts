@@ -1,22 +1,30 @@
 /** A virtqueue that the main loop serves: the control queue or the event queue. */
-import { drainEventfd, FdPoll, signalEventfd, viewMemory } from 'memfd-mmap'
+import { drainEventfd, FdPoll, signalEventfd } from 'memfd-mmap'
 import {
-  availBytes,
   CHAIN,
   CHAIN_FAULTS,
-  DescriptorChain,
+  type Chain,
+  createChain,
   type DirtyLog,
-  descBytes,
   type GuestMemory,
   INFLIGHT_UNUSABLE,
-  SplitVirtqueue,
-  usedBytes,
+  type Virtqueue,
 } from 'vhost-user-protocol-ts'
-import { dirtyLog, type HostRing, type Inflight, LOG_RANGE_FAULT, takeOver, usedRingLog } from '../iothreads/index.js'
+import {
+  dirtyLog,
+  type HostRing,
+  type Inflight,
+  LOG_RANGE_FAULT,
+  openVirtqueue,
+  RING_INDEX_FAULT,
+  type Takeover,
+  takeOver,
+} from '../iothreads/index.js'
 import { inflightUnusable } from './inflight-unusable.js'
 
 /** A request of a main loop queue: what the driver wrote, and where the answer goes. */
 export interface MainRequest {
+  /** What stands for it in the ring (Chain.buffer). */
   readonly head: number
   /** By what number it is noted as in flight. */
   readonly noted: number
@@ -34,8 +42,9 @@ const POLL_MS = 10
 
 export class MainQueue {
   readonly #memory: GuestMemory
-  readonly #virtqueue: SplitVirtqueue
-  readonly #chain: DescriptorChain
+  readonly #virtqueue: Virtqueue
+  readonly #chain: Chain
+  readonly #recoveryChain: Chain
   /** Of a migration; null: nothing is logged. */
   readonly #log: DirtyLog | null
   readonly #fault: (code: string) => void
@@ -47,8 +56,9 @@ export class MainQueue {
   #errFd: number
   /** Who notes what is in flight; null: nobody. */
   readonly #inflight: Inflight | null
-  /** The predecessor's requests, and how many of them were taken again. */
-  readonly #recovered: Int32Array
+  /** How many requests the predecessor left, and how many of them were taken again. */
+  readonly #takeover: Takeover | null
+  readonly #recovered: number
   #resumed = 0
   /** Requests are taken: until the ring breaks, or is closed. */
   #takes = true
@@ -65,17 +75,11 @@ export class MainQueue {
     const takeover = takeOver(ring)
     if (takeover === INFLIGHT_UNUSABLE) throw inflightUnusable(ring.index)
     this.#inflight = takeover?.inflight ?? null
-    this.#recovered = takeover?.recovered ?? new Int32Array(0)
-    this.#virtqueue = new SplitVirtqueue({
-      size: ring.size,
-      desc: viewMemory(ring.desc, descBytes(ring.size)),
-      avail: viewMemory(ring.avail, availBytes(ring.size)),
-      used: viewMemory(ring.used, usedBytes(ring.size)),
-      base: takeover?.base ?? ring.base,
-      eventIdx: ring.eventIdx,
-      usedLog: this.#log && usedRingLog(this.#log, ring),
-    })
-    this.#chain = new DescriptorChain(memory, this.#virtqueue.desc, ring.size, ring.indirect)
+    this.#takeover = takeover
+    this.#recovered = takeover?.recovered.length ?? 0
+    this.#virtqueue = openVirtqueue(ring, memory, takeover?.base, this.#log)
+    this.#chain = createChain(memory, this.#virtqueue, ring.indirect)
+    this.#recoveryChain = createChain(memory, takeover?.ring ?? this.#virtqueue, ring.indirect)
     this.#fault = fault
     this.#callFd = ring.callFd
     this.#errFd = ring.errFd
@@ -91,11 +95,12 @@ export class MainQueue {
 
   /** Requests that the predecessor took and did not answer, and that were not taken again yet: `take` has them first. */
   get unresumed(): number {
-    return this.#takes ? this.#recovered.length - this.#resumed : 0
+    return this.#takes ? this.#recovered - this.#resumed : 0
   }
 
-  get nextAvailable(): number {
-    return this.#virtqueue.nextAvailable
+  /** Where the ring stands, as GET_VRING_BASE answers it. */
+  get base(): number {
+    return this.#virtqueue.base
   }
 
   setCall(fd: number): void {
@@ -108,43 +113,61 @@ export class MainQueue {
 
   /** The next request, or undefined: then the driver has been asked to notify of the next one. */
   take(): MainRequest | undefined {
-    if (this.unresumed > 0) return this.#read(this.#recovered[this.#resumed++]!, true)
+    if (this.unresumed > 0) return this.#retake(this.#takeover!)
     while (this.#takes) {
-      const count = this.#virtqueue.available()
-      if (count < 0) return this.#break('VUS_RING_AVAILABLE_INDEX')
-      if (count > 0) return this.#read(this.#virtqueue.fetch(), false)
+      const count = this.#virtqueue.available(1)
+      if (count < 0) return this.#break(RING_INDEX_FAULT)
+      if (count > 0) return this.#takeNew()
       if (!this.#virtqueue.enableNotifications()) return undefined
     }
     return undefined
   }
 
-  #read(head: number, again: boolean): MainRequest | undefined {
+  #retake({ recovered, locate }: Takeover): MainRequest | undefined {
+    const noted = recovered[this.#resumed++]!
+    const request = this.#read(this.#recoveryChain, locate(noted))
+    return typeof request === 'number' ? this.#break(CHAIN_FAULTS[request]!) : { ...request, noted }
+  }
+
+  #takeNew(): MainRequest | undefined {
+    const virtqueue = this.#virtqueue
+    const position = virtqueue.fetch()
+    const request = this.#read(this.#chain, position)
+    if (typeof request === 'number') {
+      virtqueue.unfetch()
+      return this.#break(CHAIN_FAULTS[request]!)
+    }
+    virtqueue.advance(request.head)
+    const noted = this.#inflight?.fetch(position, request.head) ?? 0
+    if (noted < 0) {
+      virtqueue.unfetch()
+      return this.#break(RING_INDEX_FAULT)
+    }
+    return { ...request, noted }
+  }
+
+  /** Reads the chain at `position`; a negative CHAIN code if it is broken. */
+  #read(chain: Chain, position: number): Omit<MainRequest, 'noted'> | number {
     const readable = new Uint8Array(MAX_BYTES)
     const writable: { address: number; length: number }[] = []
     let bytes = 0
     let room = MAX_BYTES
-    this.#chain.start(head)
-    let step = this.#chain.next()
-    for (; step === CHAIN.DESCRIPTOR; step = this.#chain.next()) {
-      const { address, length } = this.#chain
-      if (this.#chain.writable) {
+    chain.start(position)
+    let step = chain.next()
+    for (; step === CHAIN.DESCRIPTOR; step = chain.next()) {
+      const { address, length } = chain
+      if (chain.writable) {
         const part = Math.min(length, room)
         if (part > 0) writable.push({ address, length: part })
         room -= part
       } else {
         const part = Math.min(length, MAX_BYTES - bytes)
-        if (!this.#memory.read(address, readable, bytes, part)) return this.#refetch(CHAIN.ADDRESS_RANGE, again)
+        if (!this.#memory.read(address, readable, bytes, part)) return CHAIN.ADDRESS_RANGE
         bytes += part
       }
     }
-    if (step < 0) return this.#refetch(step, again)
-    const noted = again ? head : (this.#inflight?.fetch(head, head) ?? head)
-    return { head, noted, readable: readable.subarray(0, bytes), writable }
-  }
-
-  #refetch(step: number, again: boolean): undefined {
-    if (!again) this.#virtqueue.unfetch()
-    return this.#break(CHAIN_FAULTS[step]!)
+    if (step < 0) return step
+    return { head: chain.buffer, readable: readable.subarray(0, bytes), writable }
   }
 
   #break(code: string): undefined {
@@ -165,7 +188,8 @@ export class MainQueue {
       const part = Math.min(length, answer.length - done)
       if (part === 0) break
       const whole = this.#memory.write(address, answer, done, part)
-      this.#log?.mark(address, part)
+      // Where it leads out of memory a part of it may have been written, or nothing.
+      if (whole || this.#memory.contiguous(address) > 0) this.#log?.mark(address, part)
       if (!whole) break
       done += part
     }

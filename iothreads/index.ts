@@ -1,5 +1,5 @@
 /** IOThreads: the workers that serve request virtqueues. */
-export { FAULT_CODES, LOG_RANGE_FAULT } from './faults.js'
+export { FAULT_CODES, LOG_RANGE_FAULT, RING_INDEX_FAULT } from './faults.js'
 export { type Inflight, type Takeover, takeOver } from './inflight.js'
 export {
   DEFAULT_POLL_MAX_NS,
@@ -10,7 +10,8 @@ export {
   type RingFault,
 } from './iothread.js'
 export type { Command, HostRing, InflightArea, Medium, QueueSpec, RingLog, UnitSpec } from './messages.js'
+export { openVirtqueue } from './open-virtqueue.js'
 export { CANCEL } from './request.js'
-export { dirtyLog, usedRingLog } from './ring-log.js'
+export { dirtyLog } from './ring-log.js'
 export { FIELD, OPERATION, OPERATION_NAMES, QUEUE_FIELD, QueueStatistics } from './statistics.js'
 export { THREAD_FIELD, ThreadStatistics } from './thread-statistics.js'

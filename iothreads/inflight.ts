@@ -1,6 +1,14 @@
 import { viewMemory } from 'memfd-mmap'
-import { INFLIGHT_UNUSABLE, SplitInflight, usedBytes } from 'vhost-user-protocol-ts'
-import type { HostRing } from './messages.js'
+import {
+  type DescriptorRing,
+  INFLIGHT_UNUSABLE,
+  PACKED_DESC,
+  PackedInflight,
+  packedRingBytes,
+  SplitInflight,
+  usedBytes,
+} from 'vhost-user-protocol-ts'
+import type { HostRing, InflightArea } from './messages.js'
 
 /** Who notes what is in flight in a ring: SplitInflight or PackedInflight, which say how it is called. */
 export interface Inflight {
@@ -18,6 +26,10 @@ export interface Takeover {
   readonly recovered: Int32Array
   /** Where the ring goes on. */
   readonly base: number
+  /** What these chains are to be read from; null: from the ring itself. */
+  readonly ring: DescriptorRing | null
+  /** Where a recovered chain begins in there. It stays until the next one is asked for. */
+  readonly locate: (noted: number) => number
 }
 
 /**
@@ -28,10 +40,32 @@ export interface Takeover {
 export function takeOver(ring: HostRing): Takeover | null | typeof INFLIGHT_UNUSABLE {
   const area = ring.inflight
   if (area === undefined) return null
+  if (ring.packed) return takeOverPacked(ring, area)
   const inflight = new SplitInflight(viewMemory(area.address, area.length), area.entries)
   const recovered = inflight.start(usedIndex(ring), ring.base)
   if (recovered === INFLIGHT_UNUSABLE) return INFLIGHT_UNUSABLE
-  return { inflight, recovered: inflight.heads.slice(0, recovered), base: inflight.base }
+  return { inflight, recovered: inflight.heads.slice(0, recovered), base: inflight.base, ring: null, locate: itself }
+}
+
+const itself = (noted: number): number => noted
+
+/** The places of its chains in the ring may have been used for others since: the region has copies of the descriptors. */
+function takeOverPacked({ desc, size, base }: HostRing, area: InflightArea): Takeover | typeof INFLIGHT_UNUSABLE {
+  const region = viewMemory(area.address, area.length)
+  const inflight = new PackedInflight(region, area.entries, viewMemory(desc, packedRingBytes(size)), size)
+  const recovered = inflight.start(base)
+  if (recovered === INFLIGHT_UNUSABLE) return INFLIGHT_UNUSABLE
+  const copy = new Int32Array((PACKED_DESC.SIZE / 4) * size)
+  return {
+    inflight,
+    recovered: inflight.heads.slice(0, recovered),
+    base: inflight.base,
+    ring: { packed: true, size, desc: new DataView(copy.buffer) },
+    locate: (noted) => {
+      inflight.restore(noted, copy)
+      return 0
+    },
+  }
 }
 
 /** used.idx as the driver sees it (virtio 1.3 2.7.8). */

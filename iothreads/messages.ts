@@ -39,6 +39,8 @@ export interface RingLog {
 export interface HostRing {
   /** Virtqueue index (request queue + 2). */
   readonly index: number
+  /** VIRTIO_F_RING_PACKED was negotiated. */
+  readonly packed: boolean
   readonly size: number
   readonly base: number
   readonly desc: number

@@ -33,6 +33,8 @@ export interface RequestQueueParts {
   memory: GuestMemory
   table: RequestTable
   reader: RequestReader
+  /** Reads what the predecessor had in flight; absent or null: there was none. */
+  recoveryReader?: RequestReader | null
   writer: ResponseWriter
   units: UnitMap
   pool: BouncePool
@@ -80,6 +82,7 @@ export class RequestQueue {
   broken = false
   readonly #memory: GuestMemory
   readonly #reader: RequestReader
+  readonly #recoveryReader: RequestReader
   readonly #writer: ResponseWriter
   readonly #pool: BouncePool
   readonly #log: RequestLog | null
@@ -89,8 +92,8 @@ export class RequestQueue {
   readonly #mediumFault: (unit: number, errno: number) => void
   #sweeps: Sweep[] | null = null
   readonly #inflight: Inflight | null
-  /** The predecessor's requests, how many there are, and how many of them were started again. */
-  readonly #remains: Int32Array | null
+  readonly #takeover: Takeover | null
+  /** How many requests the predecessor left, and how many of them were started again. */
   #recovered: number
   #resumed = 0
 
@@ -105,14 +108,15 @@ export class RequestQueue {
     this.errFd = parts.errFd
     this.#memory = parts.memory
     this.#reader = parts.reader
+    this.#recoveryReader = parts.recoveryReader ?? parts.reader
     this.#writer = parts.writer
     this.#pool = parts.pool
     this.#log = parts.log ?? null
     this.#fault = parts.fault
     this.#mediumFault = parts.mediumFault
     this.#inflight = parts.takeover?.inflight ?? null
-    this.#remains = parts.takeover?.recovered ?? null
-    this.#recovered = this.#remains?.length ?? 0
+    this.#takeover = parts.takeover ?? null
+    this.#recovered = this.#takeover?.recovered.length ?? 0
   }
 
   /** Requests fetched and not answered, by this queue or its predecessor. */
@@ -149,6 +153,11 @@ export class RequestQueue {
       if (outcome >= 0) {
         virtqueue.advance(request.head)
         if (inflight !== null) request.noted = inflight.fetch(position, request.head)
+        if (request.noted < 0) {
+          // More is in flight than the ring has: the driver changed a chain while it was read.
+          this.#abandon(request, RING_INDEX_FAULT)
+          break
+        }
       }
       if (outcome !== READ.OK) this.#reject(request, outcome)
       else if (this.#sweeps === null || !this.#swept(request, fetched)) this.#start(request)
@@ -165,14 +174,14 @@ export class RequestQueue {
 
   /** Starts again what the predecessor had in flight, as far as there is room for it; how many. It is noted already. */
   #resume(): number {
-    const remains = this.#remains!
+    const { recovered, locate } = this.#takeover!
     let started = 0
     while (this.#resumed < this.#recovered) {
       const request = this.table.take()
       if (request === null) break
       started++
-      request.noted = remains[this.#resumed++]!
-      const outcome = this.#reader.read(request.noted, request)
+      request.noted = recovered[this.#resumed++]!
+      const outcome = this.#recoveryReader.read(locate(request.noted), request)
       if (outcome < 0) {
         this.table.give(request)
         this.#break(CHAIN_FAULTS[outcome]!)
@@ -237,13 +246,18 @@ export class RequestQueue {
     this.#fault(code, true)
   }
 
+  /** Breaks the ring at the chain that was fetched last. */
+  #abandon(request: Request, code: string): void {
+    this.table.give(request)
+    this.virtqueue.unfetch()
+    this.#break(code)
+  }
+
   /** A chain that is no request, or one that cannot be served. */
   #reject(request: Request, outcome: number): void {
     if (outcome < 0) {
       // The chain's end is unknown: it is not given back (virtio 1.3 2.1.2: the device needs a reset).
-      this.table.give(request)
-      this.virtqueue.unfetch()
-      this.#break(CHAIN_FAULTS[outcome]!)
+      this.#abandon(request, CHAIN_FAULTS[outcome]!)
       return
     }
     const code = READ_FAULTS[outcome]!

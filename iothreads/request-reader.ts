@@ -3,10 +3,9 @@ import {
   type Chain,
   CMD_REQUEST,
   CMD_RESPONSE,
-  DescriptorChain,
+  createChain,
   type DescriptorRing,
   type GuestMemory,
-  PackedChain,
 } from 'vhost-user-protocol-ts'
 import type { Framing } from './framing.js'
 import { PackedUsualFraming } from './packed-usual-framing.js'
@@ -62,13 +61,9 @@ export class RequestReader {
 
   constructor(memory: GuestMemory, ring: DescriptorRing, table: RequestTable, indirectAllowed: boolean) {
     this.#memory = memory
-    if (ring.packed) {
-      this.#chain = new PackedChain(memory, ring.desc, ring.size, indirectAllowed)
-      this.#usual = new PackedUsualFraming(memory, ring, table, indirectAllowed)
-    } else {
-      this.#chain = new DescriptorChain(memory, ring.desc, ring.size, indirectAllowed)
-      this.#usual = new UsualFraming(memory, ring, table, indirectAllowed)
-    }
+    this.#chain = createChain(memory, ring, indirectAllowed)
+    const Usual = ring.packed ? PackedUsualFraming : UsualFraming
+    this.#usual = new Usual(memory, ring, table, indirectAllowed)
     this.#segments = table.segments
   }
 

@@ -1,29 +1,21 @@
 /** Entry point of an IOThread's worker_thread. */
 
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import {
-  clockMonotonicNs,
-  ERRNO,
-  getAffinity,
-  gettid,
-  SystemError,
-  setAffinity,
-  setThreadName,
-  viewMemory,
-} from 'memfd-mmap'
-import { availBytes, descBytes, INFLIGHT_UNUSABLE, SplitVirtqueue, usedBytes } from 'vhost-user-protocol-ts'
+import { clockMonotonicNs, ERRNO, getAffinity, gettid, SystemError, setAffinity, setThreadName } from 'memfd-mmap'
+import { INFLIGHT_UNUSABLE } from 'vhost-user-protocol-ts'
 import { BouncePool } from './bounce-pool.js'
 import type { DelayLine } from './delay-line.js'
 import { takeOver } from './inflight.js'
 import { IoLoop, type LoopClient } from './io-loop.js'
 import type { Command, CommandMessage, QueueSpec, Report, WorkerOptions } from './messages.js'
+import { openVirtqueue } from './open-virtqueue.js'
 import type { Request } from './request.js'
 import { RequestLog } from './request-log.js'
 import { RequestQueue } from './request-queue.js'
 import { RequestReader } from './request-reader.js'
 import { RequestTable } from './request-table.js'
 import { ResponseWriter } from './response-writer.js'
-import { dirtyLog, usedRingLog } from './ring-log.js'
+import { dirtyLog } from './ring-log.js'
 import { QueueStatistics } from './statistics.js'
 import { SyncIo } from './sync-io.js'
 import { TaskFunctions } from './task-functions.js'
@@ -151,15 +143,7 @@ class IoThreadWorker implements LoopClient {
     if (takeover === INFLIGHT_UNUSABLE) return INFLIGHT_UNUSABLE
     const slot = this.#loop.freeSlot()
     const log = spec.log === undefined ? null : dirtyLog(spec.log)
-    const virtqueue = new SplitVirtqueue({
-      size: spec.size,
-      desc: viewMemory(spec.desc, descBytes(spec.size)),
-      avail: viewMemory(spec.avail, availBytes(spec.size)),
-      used: viewMemory(spec.used, usedBytes(spec.size)),
-      base: takeover?.base ?? spec.base,
-      eventIdx: spec.eventIdx,
-      usedLog: log === null ? null : usedRingLog(log, spec),
-    })
+    const virtqueue = openVirtqueue(spec, memory, takeover?.base, log)
     const table = new RequestTable(slot, spec.size)
     const queue = new RequestQueue({
       slot,
@@ -167,6 +151,7 @@ class IoThreadWorker implements LoopClient {
       memory,
       table,
       reader: new RequestReader(memory, virtqueue, table, spec.indirect),
+      recoveryReader: takeover && new RequestReader(memory, takeover.ring ?? virtqueue, table, spec.indirect),
       writer: new ResponseWriter(memory),
       units,
       pool: this.#pool,

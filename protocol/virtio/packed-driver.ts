@@ -69,6 +69,7 @@ const { ENABLE, DISABLE, DESC } = PACKED_EVENT_F
  * prepared. A device that completes what was not submitted is reported as a `UsedRingError`.
  */
 export class PackedDriver {
+  readonly packed = true
   readonly size: number
   readonly eventIdx: boolean
   readonly layout: PackedRingLayout
@@ -102,6 +103,8 @@ export class PackedDriver {
   #used = 0
   #usedMark = MARK
   #outstanding = 0
+  /** Chains reaped, 16 bits. */
+  #reaped = 0
 
   constructor(o: PackedDriverOptions) {
     const size = o.size
@@ -145,7 +148,7 @@ export class PackedDriver {
     for (let i = 0; i < this.size; i++) this.#link[i] = i + 1
     this.#firstFree = 0
     this.#freeCount = this.size
-    this.#next = this.#used = this.#unpublished = this.#outstanding = 0
+    this.#next = this.#used = this.#unpublished = this.#outstanding = this.#reaped = 0
     this.#availableMark = AVAIL
     this.#usedMark = MARK
   }
@@ -323,7 +326,13 @@ export class PackedDriver {
         this.#usedMark ^= MARK
       }
     }
+    this.#reaped = (this.#reaped + done) & 0xffff
     return done
+  }
+
+  /** How many chains the device has completed, 16 bits: what used.idx tells in a split ring. UsedRingError as `pending`. */
+  get deviceUsedIndex(): number {
+    return (this.#reaped + this.pending) & 0xffff
   }
 
   /** Asks for no interrupts while the caller polls. A hint: some may still come (virtio 1.3 2.8.10). */

@@ -1,5 +1,7 @@
+import type { DirtyLog } from './dirty-log.js'
 import {
   isPackedBase,
+  PACKED_DESC,
   PACKED_DESC_F,
   PACKED_EVENT,
   PACKED_EVENT_F,
@@ -27,6 +29,16 @@ export interface PackedVirtqueueOptions {
   base: number
   /** VIRTIO_F_EVENT_IDX was negotiated. */
   eventIdx: boolean
+  /** Where a migration logs what is written to the ring; absent or null: nowhere. */
+  log?: PackedRingLog | null
+}
+
+/** A packed ring in the dirty log: the descriptor ring and the device's event suppression structure. */
+export interface PackedRingLog {
+  readonly log: DirtyLog
+  /** Guest addresses. */
+  readonly desc: number
+  readonly deviceEvent: number
 }
 
 /** The base of a new ring: both at the first descriptor, both wrap counters 1 (virtio 1.3 2.8.1). */
@@ -86,6 +98,7 @@ export class PackedVirtqueue implements Virtqueue {
   /** Descriptors that are the device's: fetched, and not published as used. */
   #held: number
   #suppressed = false
+  readonly #log: PackedRingLog | null
 
   /** @throws RangeError for a size or a base that no packed ring has */
   constructor(options: PackedVirtqueueOptions) {
@@ -98,6 +111,7 @@ export class PackedVirtqueue implements Virtqueue {
     this.#driverEvent = new Int32Array(options.driverEvent, 0, PACKED_EVENT.SIZE / 4)
     this.#deviceEvent = new Int32Array(options.deviceEvent, 0, PACKED_EVENT.SIZE / 4)
     this.eventIdx = options.eventIdx
+    this.#log = options.log ?? null
     const available = base & 0xffff
     const used = base >>> 16
     this.#next = available & 0x7fff
@@ -233,6 +247,7 @@ export class PackedVirtqueue implements Virtqueue {
     this.#unpublished = 0
     this.#held -= count
     Atomics.store(this.#ring, this.#firstAt, this.#firstWord)
+    if (this.#log !== null) this.#markUsed(this.#log, count)
     // The store above and the load below must not be swapped, or a notification is lost: both are Atomics.
     const event = Atomics.load(this.#driverEvent, 0)
     const flags = (event >>> 16) & 3
@@ -250,6 +265,7 @@ export class PackedVirtqueue implements Virtqueue {
     // Position and flags in one store: the driver may read them in two steps.
     Atomics.store(this.#deviceEvent, 0, this.eventIdx ? (DESC << 16) | this.nextAvailable : ENABLE)
     this.#suppressed = false
+    if (this.#log !== null) this.#markEvent(this.#log)
     return this.hasAvailable()
   }
 
@@ -258,5 +274,18 @@ export class PackedVirtqueue implements Virtqueue {
     if (this.#suppressed) return
     this.#suppressed = true
     this.#deviceEvent[0] = DISABLE << 16
+    if (this.#log !== null) this.#markEvent(this.#log)
+  }
+
+  /** Reports the descriptors of a batch of `count`, around the end of the ring. */
+  #markUsed({ log, desc }: PackedRingLog, count: number): void {
+    const first = this.#firstAt >>> 2
+    const before = Math.min(count, this.size - first)
+    log.mark(desc + PACKED_DESC.SIZE * first, PACKED_DESC.SIZE * before)
+    log.mark(desc, PACKED_DESC.SIZE * (count - before))
+  }
+
+  #markEvent({ log, deviceEvent }: PackedRingLog): void {
+    log.mark(deviceEvent, PACKED_EVENT.SIZE)
   }
 }

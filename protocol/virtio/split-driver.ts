@@ -76,6 +76,7 @@ export interface SplitDriverOptions {
  * completes what was not submitted is reported as a `UsedRingError`.
  */
 export class SplitDriver {
+  readonly packed = false
   readonly size: number
   readonly eventIdx: boolean
   readonly layout: SplitRingLayout

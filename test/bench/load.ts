@@ -5,8 +5,8 @@ import {
   CMD_RESPONSE,
   type DriverMemory,
   encodeLun,
-  type SplitDriver,
 } from 'vhost-user-protocol-ts'
+import { prepareChain, type RingDriver } from '../support/vhost/ring-driver.js'
 import type { Histogram } from './histogram.js'
 
 export type Op = 'randread' | 'randwrite' | 'read' | 'write'
@@ -35,7 +35,7 @@ const PROBE_EVERY = 251
 
 /** Keeps `depth` requests in flight on one queue. Everything is laid out beforehand; `turn` allocates nothing. */
 export class Load {
-  readonly driver: SplitDriver
+  readonly driver: RingDriver
   readonly depth: number
   /** Requests that did not end with OK and GOOD, and the response, status and sense of the first of them. */
   failed = 0
@@ -60,7 +60,7 @@ export class Load {
   #untilProbe: number
 
   /** @param clock nanoseconds, without allocating */
-  constructor(driver: SplitDriver, memory: DriverMemory, o: LoadOptions, latencies: Histogram, clock: () => number) {
+  constructor(driver: RingDriver, memory: DriverMemory, o: LoadOptions, latencies: Histogram, clock: () => number) {
     const slots = memory.allocate(o.depth * SLOT_BYTES, 4096)
     const data = memory.allocate(o.depth * o.blockSize, 4096)
     this.driver = driver
@@ -96,7 +96,7 @@ export class Load {
       const response = { address: slots.address + at + RESPONSE_AT, length: CMD_RESPONSE.SIZE, writable: true }
       const segments: ChainSegment[] = [{ address: slots.address + at, length: CMD_REQUEST.SIZE, writable: false }]
       segments.push(...(writes ? [buffer, response] : [response, buffer]))
-      const head = driver.prepare(segments, o.style)
+      const head = prepareChain(driver, segments, o.style)
       this.#heads[i] = head
       this.#cdbAt[head] = cdb + 2
       // status_qualifier, status and response share one aligned word.

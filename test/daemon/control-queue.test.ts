@@ -11,6 +11,7 @@ import {
 import { ControlQueue, type TaskManagementRequest } from '../../daemon/control-queue.js'
 import { eventually, within } from '../support/deadline.js'
 import { MainRing, type MainRingOptions } from '../support/main-ring.js'
+import { splitDriver } from '../support/vhost/ring-driver.js'
 import { writeAsyncNotification, writeTmf } from '../support/vhost/scsi-request.js'
 
 const PATIENCE = 20_000
@@ -235,7 +236,7 @@ t.test('what was discarded is neither answered nor waited for', async (t) => {
 t.test('a broken ring', async (t) => {
   const { ring, queue, asked, faults } = controlQueue(t)
   ring.add(tmf(TMF.LOGICAL_UNIT_RESET, 0, 0), 1)
-  ring.driver.submitRaw(4711)
+  splitDriver(ring.driver).submitRaw(4711)
   ring.publish()
   await until('the fault', () => faults.length === 1)
   t.same(faults, ['VUS_RING_HEAD_OUT_OF_RANGE'])

@@ -19,6 +19,7 @@ import { times } from '../support/long.js'
 import { openFiles, sharedMappings } from '../support/proc.js'
 import type { Initiator } from '../support/vhost/initiator.js'
 import { QEMU_PROTOCOL_FEATURES } from '../support/vhost/negotiate.js'
+import { splitDriver } from '../support/vhost/ring-driver.js'
 
 t.setTimeout(240_000)
 
@@ -245,7 +246,7 @@ t.test('a call descriptor that is replaced while commands are in flight', async 
 /** Breaks a ring by its available index. */
 function breakRing(initiator: Initiator, index: number): void {
   const queue = initiator.queues[index]!
-  queue.driver.publishRaw(queue.driver.availIndex + 1000)
+  splitDriver(queue.driver).publishRaw(splitDriver(queue.driver).availIndex + 1000)
   queue.kick()
 }
 

@@ -14,6 +14,7 @@ import { serve, writeAndRead } from '../support/hostile/bed.js'
 import { openFiles, sharedMappings } from '../support/proc.js'
 import { tempDir } from '../support/temp-dir.js'
 import { Initiator } from '../support/vhost/initiator.js'
+import { splitDriver } from '../support/vhost/ring-driver.js'
 
 t.setTimeout(240_000)
 
@@ -146,7 +147,7 @@ function logOf(daemon: Daemon): { lines: () => Line[] } {
 async function breakRing(daemon: Daemon, index: number): Promise<void> {
   const initiator = await Initiator.connect(daemon.socketPath, { deadline: PATIENCE })
   const queue = initiator.queues[index]!
-  queue.driver.publishRaw(queue.driver.availIndex + 1000)
+  splitDriver(queue.driver).publishRaw(splitDriver(queue.driver).availIndex + 1000)
   queue.kick()
   await within(PATIENCE, 'the end of the ring', queue.breaks())
   await initiator.close()

@@ -3,6 +3,7 @@ import { EVENT, EVENT_RESET_REASON, EVENT_TYPE, EVENTS_MISSED } from 'vhost-user
 import { EventQueue } from '../../daemon/event-queue.js'
 import { eventually } from '../support/deadline.js'
 import { MainRing, type MainRingOptions } from '../support/main-ring.js'
+import { splitDriver } from '../support/vhost/ring-driver.js'
 
 const PATIENCE = 20_000
 
@@ -156,7 +157,7 @@ t.test('what was missed is not forgotten when the ring stops', async (t) => {
 
 t.test('a broken ring', async (t) => {
   const { ring, queue, faults } = eventQueue(t)
-  ring.driver.publishRaw(99)
+  splitDriver(ring.driver).publishRaw(99)
   queue.send(EVENT_TYPE.PARAM_CHANGE, 0, 0, 1)
   queue.send(EVENT_TYPE.PARAM_CHANGE, 0, 0, 2)
   t.same(faults, ['VUS_RING_AVAILABLE_INDEX'])

@@ -39,6 +39,7 @@ t.test('user addresses become those of this process', async (t) => {
   const { host, memory: guest } = memory()
   t.same(hostRing(setup(), guest), {
     index: 3,
+    packed: false,
     size: 256,
     base: 77,
     desc: host,

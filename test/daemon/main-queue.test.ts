@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { MainQueue, type MainRequest } from '../../daemon/main-queue.js'
 import { eventually } from '../support/deadline.js'
 import { MainRing, type MainRingOptions } from '../support/main-ring.js'
+import { splitDriver } from '../support/vhost/ring-driver.js'
 
 const PATIENCE = 20_000
 
@@ -39,7 +40,7 @@ for (const eventIdx of [true, false]) {
     t.equal(request.head, head)
     t.equal(Buffer.from(request.readable).toString(), 'what is it')
     t.same(request.writable, [{ address: answer, length: 10 }])
-    t.equal(queue.nextAvailable, 1)
+    t.equal(queue.base, 1)
     queue.answer(request, text('this'))
     t.same(ring.reap(), [{ head, length: 4 }])
     t.equal(Buffer.from(ring.bytes(answer, 5)).toString('latin1'), 'this\xee', 'and nothing more is written')
@@ -136,12 +137,12 @@ t.test('a broken ring is left alone, but for what was taken from it', async (t) 
   const breakage: Record<string, [code: string, (ring: MainRing) => void]> = {
     'an available index too far ahead': [
       'VUS_RING_AVAILABLE_INDEX',
-      (ring) => ring.driver.publishRaw(ring.driver.availIndex + 9),
+      (ring) => splitDriver(ring.driver).publishRaw(splitDriver(ring.driver).availIndex + 9),
     ],
     'a head out of range': [
       'VUS_RING_HEAD_OUT_OF_RANGE',
       (ring) => {
-        ring.driver.submitRaw(8)
+        splitDriver(ring.driver).submitRaw(8)
         ring.driver.publish()
       },
     ],
@@ -162,8 +163,8 @@ t.test('a broken ring is left alone, but for what was taken from it', async (t) 
     t.equal(queue.take(), undefined, name)
     t.same(state.faults, [code])
     t.equal(ring.errors, 1, 'the error descriptor is signalled')
-    t.equal(queue.nextAvailable, 1, 'it stands at what broke it')
-    ring.driver.publishRaw(1)
+    t.equal(queue.base, 1, 'it stands at what broke it')
+    splitDriver(ring.driver).publishRaw(1)
     t.equal(queue.take(), undefined, 'nothing is taken any more')
     t.same(state.faults, [code], 'and nothing more is said')
     queue.answer(good, text('yes'))
@@ -188,7 +189,7 @@ t.test('new call and error descriptors', async (t) => {
   one.ring.driver.publish()
   one.queue.answer(one.queue.take()!, text('b'))
   t.same([one.ring.calls, other.calls], [0, 0])
-  one.ring.driver.publishRaw(100)
+  splitDriver(one.ring.driver).publishRaw(100)
   one.queue.take()
   t.same([one.ring.errors, other.errors], [0, 1])
 })
@@ -203,9 +204,9 @@ t.test('closed, it says and takes nothing, and another goes on where it stood', 
   queue.close()
   queue.close()
   t.equal(queue.take(), undefined)
-  t.equal(queue.nextAvailable, 1)
+  t.equal(queue.base, 1)
   queue.answer(first, text('again'))
   t.equal(ring.reap().length, 1)
-  const next = open(queue.nextAvailable)
+  const next = open(queue.base)
   t.equal(Buffer.from(next.take()!.readable).toString(), 'second')
 })

@@ -55,7 +55,7 @@ class Recorder implements RingServer {
 }
 
 /** The set-up is its own place here: the recorder looks at no address. */
-const locate = (setup: RingSetup): HostRing => ({ ...setup, eventIdx: false, indirect: false })
+const locate = (setup: RingSetup): HostRing => ({ ...setup, packed: false, eventIdx: false, indirect: false })
 
 t.test('it runs once its first pause is taken back, from where it stood', async (t) => {
   const server = new Recorder()

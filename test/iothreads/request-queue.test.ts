@@ -29,6 +29,7 @@ import { FakeDriver } from '../support/iothreads/fake-driver.js'
 import { QueueRig, type QueueRigOptions } from '../support/iothreads/queue-rig.js'
 import { type UnitOptions, unitSpec } from '../support/iothreads/units.js'
 import type { Teardown } from '../support/teardown.js'
+import { splitDriver } from '../support/vhost/ring-driver.js'
 
 const SIZE = 2 ** 20
 
@@ -484,13 +485,13 @@ t.test('a request that is no request is answered if it has a place for that', as
 
 t.test('a ring that cannot be understood is dead, and says where it stands', async (t) => {
   const breakers: [string, (rig: QueueRig) => void][] = [
-    ['VUS_RING_AVAILABLE_INDEX', (rig) => rig.ring.publishRaw(rig.ring.availIndex + 65)],
-    ['VUS_RING_HEAD_OUT_OF_RANGE', (rig) => rig.ring.submitRaw(64)],
+    ['VUS_RING_AVAILABLE_INDEX', (rig) => splitDriver(rig.ring).publishRaw(splitDriver(rig.ring).availIndex + 65)],
+    ['VUS_RING_HEAD_OUT_OF_RANGE', (rig) => splitDriver(rig.ring).submitRaw(64)],
     [
       'VUS_RING_DESCRIPTOR_LOOP',
       (rig) => {
         rig.ring.writeDescriptor(60, 0x1_0000, 1, 1, 60)
-        rig.ring.submitRaw(60)
+        splitDriver(rig.ring).submitRaw(60)
       },
     ],
     [
@@ -498,7 +499,7 @@ t.test('a ring that cannot be understood is dead, and says where it stands', asy
       (rig) => {
         rig.ring.writeDescriptor(60, 0x1_0000, 108, 1 | 2, 61)
         rig.ring.writeDescriptor(61, 0x1_0000, 51, 0, 0)
-        rig.ring.submitRaw(60)
+        splitDriver(rig.ring).submitRaw(60)
       },
     ],
   ]
@@ -777,7 +778,7 @@ t.test('a ring that is stopped or breaks is not searched on', async (t) => {
     rig.queue.sweep({ target: 0, lun: 0, tag: null }, CANCEL.RESET, waiter)
     t.equal(waiter.remaining, 1)
     if (breaks) {
-      rig.ring.publishRaw(60_000)
+      splitDriver(rig.ring).publishRaw(60_000)
       rig.queue.drain()
       t.equal(rig.queue.broken, true)
     } else {

@@ -11,6 +11,7 @@ import { ResponseWriter } from '../../iothreads/response-writer.js'
 import { QueueRig, type QueueRigOptions } from '../support/iothreads/queue-rig.js'
 import { rounds } from '../support/iothreads/rounds.js'
 import type { Teardown } from '../support/teardown.js'
+import { prepareChain } from '../support/vhost/ring-driver.js'
 
 const MIB = 2 ** 20
 /** Two regions that follow each other for the guest, and nowhere else. */
@@ -130,7 +131,7 @@ t.test('property: any framing is the same request', async (t) => {
         write(address, readable.slice(done, done + length))
         done += length
       }
-      const head = rig.ring.prepare(segments, style)
+      const head = prepareChain(rig.ring, segments, style)
       assert.equal(reader.read(head, request), READ.OK)
       rig.ring.release(head)
       t.match(request, { head, target: 3, lun: 0x102 })

@@ -21,6 +21,7 @@ import { DEADLINE, IoRig, startThread } from '../support/iothreads/io-rig.js'
 import { holdings, ownAddressSpace, watches } from '../support/iothreads/own-process.js'
 import { rounds } from '../support/iothreads/rounds.js'
 import { imageFd, testMedium, unitSpec } from '../support/iothreads/units.js'
+import { splitDriver } from '../support/vhost/ring-driver.js'
 import type { ScsiResult } from '../support/vhost/scsi-request.js'
 
 const MILLISECOND = 1e6
@@ -126,7 +127,7 @@ for (const engine of ['io_uring', 'epoll'] as const) {
     const { index } = queue!
     await rig.send(0, { type: 'setErr', controller: rig.controller, index, errFd: other })
     await rig.send(0, { type: 'setErr', controller: rig.controller, index, errFd: queue!.errFd })
-    queue!.driver.publishRaw(1 + 300)
+    splitDriver(queue!.driver).publishRaw(1 + 300)
     queue!.kick()
     t.match(await within(DEADLINE, 'break', queue!.breaks()), { message: /reported an error/ })
     await eventually(DEADLINE, 'report', () => threads[0]!.faults[0])

@@ -1,13 +1,16 @@
 import { createEventfd, drainEventfd, Mapping, raw, signalEventfd } from 'memfd-mmap'
-import { type ChainSegment, GuestMemory, SplitDriver, splitRingLayout } from 'vhost-user-protocol-ts'
+import { type ChainSegment, GuestMemory, PACKED_BASE_NEW } from 'vhost-user-protocol-ts'
 import type { HostRing } from '../../iothreads/index.js'
+import { ringKind } from './ring-kind.js'
 import type { Teardown } from './teardown.js'
+import { createRing, type RingDriver, ringBytes } from './vhost/ring-driver.js'
 
 export interface MainRingOptions {
   readonly size?: number
   readonly eventIdx?: boolean
   /** false: no kick descriptor, the ring is to be polled. */
   readonly kick?: boolean
+  readonly packed?: boolean
 }
 
 /** Guest address of the first byte. */
@@ -18,7 +21,7 @@ const ENTRIES = 64
 /** A ring for a queue of the main loop, in memory of this process, and the driver's side of it. */
 export class MainRing {
   readonly memory: GuestMemory
-  readonly driver: SplitDriver
+  readonly driver: RingDriver
   readonly kickFd: number
   readonly callFd = createEventfd()
   readonly errFd = createEventfd()
@@ -28,12 +31,12 @@ export class MainRing {
   readonly #heads: Int32Array
   #free: number
 
-  constructor(t: Teardown, { size = 8, eventIdx = true, kick = true }: MainRingOptions = {}) {
+  constructor(t: Teardown, { size = 8, eventIdx = true, kick = true, packed = ringKind.packed }: MainRingOptions = {}) {
     const hostAddress = this.#mapping.address
     this.memory = new GuestMemory([{ guestAddress: BASE, size: BYTES, userAddress: BASE, hostAddress }])
     this.#eventIdx = eventIdx
     this.#heads = new Int32Array(size)
-    this.driver = new SplitDriver({
+    this.driver = createRing(packed, {
       size,
       buffer: this.#bytes.buffer,
       byteOffset: 0,
@@ -42,7 +45,7 @@ export class MainRing {
       indirectEntries: ENTRIES,
     })
     this.driver.enableInterrupts()
-    this.#free = splitRingLayout(size, ENTRIES).bytes
+    this.#free = ringBytes(packed, size, ENTRIES)
     this.kickFd = kick ? createEventfd() : -1
     t.teardown(() => {
       for (const fd of [this.kickFd, this.callFd, this.errFd]) if (fd >= 0) raw.close(fd)
@@ -51,13 +54,14 @@ export class MainRing {
   }
 
   /** As the device gets it. */
-  host(base = 0): HostRing {
-    const { size, descAddress, availAddress, usedAddress } = this.driver
+  host(base?: number): HostRing {
+    const { packed, size, descAddress, availAddress, usedAddress } = this.driver
     const host = (address: number): number => this.memory.translate(address, 1)
     return {
       index: 0,
+      packed,
       size,
-      base,
+      base: base ?? (packed ? PACKED_BASE_NEW : 0),
       desc: host(descAddress),
       avail: host(availAddress),
       used: host(usedAddress),

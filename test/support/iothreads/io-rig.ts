@@ -1,5 +1,5 @@
 import { Mapping } from 'memfd-mmap'
-import type { ChainStyle } from 'vhost-user-protocol-ts'
+import { type ChainStyle, PACKED_BASE_NEW } from 'vhost-user-protocol-ts'
 import {
   type Command,
   IoThread,
@@ -130,14 +130,15 @@ export class IoRig {
     return answers.reduce((sum, answer) => sum + answer, 0)
   }
 
-  queueSpec(i: number, base: number): QueueSpec {
+  queueSpec(i: number, base?: number): QueueSpec {
     const { index, driver, kickFd, callFd, errFd } = this.queues[i]!
     const { guestAddress } = this.memory.regions[0]!
     const host = (address: number): number => this.#host.address + address - guestAddress
     return {
       index,
+      packed: driver.packed,
       size: driver.size,
-      base,
+      base: base ?? (driver.packed ? PACKED_BASE_NEW : 0),
       desc: host(driver.descAddress),
       avail: host(driver.availAddress),
       used: host(driver.usedAddress),
@@ -150,7 +151,7 @@ export class IoRig {
     }
   }
 
-  async startQueue(i: number, base = 0, o: Partial<QueueSpec> = {}): Promise<void> {
+  async startQueue(i: number, base?: number, o: Partial<QueueSpec> = {}): Promise<void> {
     const queue = { ...this.queueSpec(i, base), ...o }
     await this.send(i, { type: 'startQueue', controller: this.controller, queue })
   }

@@ -1,19 +1,15 @@
-import { viewMemory } from 'memfd-mmap'
 import {
-  availBytes,
   type ChainSegment,
   type ChainStyle,
-  descBytes,
   GuestMemory,
   type MappedRegion,
-  SplitDriver,
-  SplitVirtqueue,
-  splitRingLayout,
-  usedBytes,
+  PACKED_BASE_NEW,
+  type Virtqueue,
 } from 'vhost-user-protocol-ts'
 import { BouncePool } from '../../../iothreads/bounce-pool.js'
 import type { Driver } from '../../../iothreads/drivers/driver.js'
-import type { UnitSpec } from '../../../iothreads/messages.js'
+import type { HostRing, UnitSpec } from '../../../iothreads/messages.js'
+import { openVirtqueue } from '../../../iothreads/open-virtqueue.js'
 import { RequestQueue } from '../../../iothreads/request-queue.js'
 import { RequestReader } from '../../../iothreads/request-reader.js'
 import { RequestTable } from '../../../iothreads/request-table.js'
@@ -22,7 +18,9 @@ import { QueueStatistics } from '../../../iothreads/statistics.js'
 import { ThreadStatistics } from '../../../iothreads/thread-statistics.js'
 import { UnitMap } from '../../../iothreads/unit-map.js'
 import { LogicalUnit, Nexus, Target, UnitState } from '../../../scsi/index.js'
+import { ringKind } from '../ring-kind.js'
 import type { Teardown } from '../teardown.js'
+import { addChain, createRing, type RingDriver, ringBytes } from '../vhost/ring-driver.js'
 import type { ScsiCommand, ScsiResult } from '../vhost/scsi-request.js'
 import { type RegionOptions, SharedMemory } from '../vhost/shared-memory.js'
 import { ChainLayout, type LaidOut, type Layout } from './chain-layout.js'
@@ -35,6 +33,7 @@ export interface QueueRigOptions {
   readonly indirectAllowed?: boolean
   readonly indirectEntries?: number
   readonly slot?: number
+  readonly packed?: boolean
 }
 
 /** The regions of a driver's memory as the device has them mapped (in one process: at the same addresses). */
@@ -51,7 +50,7 @@ export function mappedRegions(memory: SharedMemory): MappedRegion[] {
 export class QueueRig {
   readonly memory: SharedMemory
   readonly guest: GuestMemory
-  readonly ring: SplitDriver
+  readonly ring: RingDriver
   readonly table: RequestTable
   readonly units = new UnitMap()
   readonly pool = new BouncePool()
@@ -70,10 +69,11 @@ export class QueueRig {
     this.guest = new GuestMemory(mappedRegions(this.memory))
     const size = o.size ?? 64
     const entries = o.indirectEntries ?? 32
-    const area = this.memory.allocate(splitRingLayout(size, entries).bytes, 4096)
+    const packed = o.packed ?? ringKind.packed
+    const area = this.memory.allocate(ringBytes(packed, size, entries), 4096)
     const { buffer, byteOffset, address } = area
     const eventIdx = o.eventIdx ?? true
-    this.ring = new SplitDriver({
+    this.ring = createRing(packed, {
       size,
       buffer,
       byteOffset,
@@ -83,14 +83,21 @@ export class QueueRig {
     })
     this.#heads = new Int32Array(size)
     const host = (guestAddress: number): number => this.guest.translate(guestAddress, 1)
-    const virtqueue = new SplitVirtqueue({
+    const spec: HostRing = {
+      index: 2,
+      packed,
       size,
-      desc: viewMemory(host(this.ring.descAddress), descBytes(size)),
-      avail: viewMemory(host(this.ring.availAddress), availBytes(size)),
-      used: viewMemory(host(this.ring.usedAddress), usedBytes(size)),
-      base: 0,
+      base: packed ? PACKED_BASE_NEW : 0,
+      desc: host(this.ring.descAddress),
+      avail: host(this.ring.availAddress),
+      used: host(this.ring.usedAddress),
       eventIdx,
-    })
+      indirect: o.indirectAllowed ?? true,
+      kickFd: -1,
+      callFd: -1,
+      errFd: -1,
+    }
+    const virtqueue: Virtqueue = openVirtqueue(spec, this.guest, undefined, null)
     this.table = new RequestTable(o.slot ?? 0, size)
     this.statistics = new QueueStatistics(o.units.length)
     this.#bind(o.units)
@@ -136,14 +143,14 @@ export class QueueRig {
     const data = (command.dataOut?.length ?? 0) + (command.dataIn ?? 0)
     const bytes = Math.min(this.#areaBytes, 4096 + 2 * data)
     const laid = new ChainLayout(this.memory.allocate(bytes, 64, region)).lay(command, layout)
-    const head = this.ring.add(laid.segments, style)
+    const head = addChain(this.ring, laid.segments, style)
     this.#inFlight.set(head, laid)
     return head
   }
 
   /** Puts any chain into the ring; its head. */
   submitChain(segments: readonly ChainSegment[], style?: ChainStyle): number {
-    const head = this.ring.add(segments, style)
+    const head = addChain(this.ring, segments, style)
     this.#inFlight.set(head, null)
     return head
   }

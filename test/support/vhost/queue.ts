@@ -1,13 +1,8 @@
 import { createEventfd, drainEventfd, FdPoll, raw, signalEventfd } from 'memfd-mmap'
-import {
-  type ChainSegment,
-  type ChainStyle,
-  type DriverAllocation,
-  type DriverMemory,
-  SplitDriver,
-  splitRingLayout,
-} from 'vhost-user-protocol-ts'
+import type { ChainSegment, ChainStyle, DriverAllocation, DriverMemory } from 'vhost-user-protocol-ts'
 import { within } from '../deadline.js'
+import { ringKind } from '../ring-kind.js'
+import { addChain, createRing, type RingDriver, ringBytes } from './ring-driver.js'
 
 interface Waiter {
   resolve: (usedLength: number) => void
@@ -20,12 +15,13 @@ export interface QueueOptions {
   readonly indirectEntries: number
   /** The memory region that the ring lies in. */
   readonly region: number
+  readonly packed?: boolean
 }
 
 /** A virtqueue of the initiator: the ring, its three eventfds, and promises for what is in flight. */
 export class Queue {
   readonly index: number
-  readonly driver: SplitDriver
+  readonly driver: RingDriver
   readonly area: DriverAllocation
   readonly kickFd = createEventfd()
   readonly errFd = createEventfd()
@@ -44,8 +40,9 @@ export class Queue {
 
   constructor(index: number, memory: DriverMemory, o: QueueOptions) {
     this.index = index
-    this.area = memory.allocate(splitRingLayout(o.size, o.indirectEntries).bytes, 4096, o.region)
-    this.driver = new SplitDriver({
+    const packed = o.packed ?? ringKind.packed
+    this.area = memory.allocate(ringBytes(packed, o.size, o.indirectEntries), 4096, o.region)
+    this.driver = createRing(packed, {
       size: o.size,
       buffer: this.area.buffer,
       byteOffset: this.area.byteOffset,
@@ -101,7 +98,7 @@ export class Queue {
 
   /** Puts a chain into the ring without showing it to the device. The promise has used.len. */
   add(segments: readonly ChainSegment[], style: ChainStyle = 'direct'): { head: number; done: Promise<number> } {
-    const head = this.driver.add(segments, style)
+    const head = addChain(this.driver, segments, style)
     const done = new Promise<number>((resolve, reject) => {
       if (this.#broken === undefined) this.#waiting.set(head, { resolve, reject })
       else reject(this.#broken)
@@ -140,7 +137,7 @@ export class Queue {
   }
 
   /** Leaves the interrupts to a caller who polls the ring himself: nothing reaps here any more. */
-  detach(): SplitDriver {
+  detach(): RingDriver {
     this.#poll.close()
     this.driver.disableInterrupts()
     return this.driver
