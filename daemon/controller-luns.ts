@@ -6,6 +6,9 @@ import type { Lun, LunNexus } from './lun.js'
 import { LunError } from './lun-error.js'
 import type { Placement } from './task-manager.js'
 
+/** How long a controller waits for the locks of its images, ms. */
+const LOCK_PATIENCE = 5000
+
 interface Member {
   readonly lun: Lun
   readonly place: LunPlace
@@ -132,13 +135,17 @@ export class ControllerLuns {
    * Takes the locks of the images: only while a ring runs, so that another daemon can take over, or a migration's other
    * side, when none does.
    *
+   * Waits a while for images that others use: of a process that was killed the kernel may still have writes to carry out, and
+   * its locks are there until then. Resolves when they are all taken.
+   *
+   * @param patience how long to wait for each, ms
    * @throws DeviceError VUS_IMAGE_LOCKED: then none is taken
    */
-  lock(): void {
+  async lock(patience = LOCK_PATIENCE): Promise<void> {
     const held: Lun[] = []
     try {
       for (const { lun } of this.#members.values()) {
-        lun.lock?.acquire()
+        await lun.lock?.acquireWithin(patience)
         held.push(lun)
       }
     } catch (error) {

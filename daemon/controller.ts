@@ -6,6 +6,7 @@ import {
   EVENT_TYPE,
   featureMask,
   hasFeature,
+  type InflightBuffer,
   type MappedArea,
   type MemoryRegion,
   type RingSetup,
@@ -16,7 +17,7 @@ import {
   VIRTIO_SCSI_F,
   VQ,
 } from 'vhost-user-protocol-ts'
-import { type IoThread, QueueStatistics } from '../iothreads/index.js'
+import { type HostRing, type IoThread, QueueStatistics } from '../iothreads/index.js'
 import { inventoryChanged, powerOn } from '../scsi/index.js'
 import { ConfigSpace } from './config-space.js'
 import { ControlRing } from './control-ring.js'
@@ -25,6 +26,7 @@ import type { ControllerConfig, LunPlace } from './daemon-config.js'
 import { EventRing } from './event-ring.js'
 import { GuestMemoryTable, type MemoryEntry } from './guest-memory-table.js'
 import { hostRing } from './host-ring.js'
+import { InflightBuffers } from './inflight-buffers.js'
 import type { Log } from './log.js'
 import type { Lun } from './lun.js'
 import { LunError } from './lun-error.js'
@@ -51,6 +53,7 @@ const PROTOCOL_FEATURES = featureMask(
   VHOST_USER_PROTOCOL_F.MQ,
   VHOST_USER_PROTOCOL_F.LOG_SHMFD,
   VHOST_USER_PROTOCOL_F.REPLY_ACK,
+  VHOST_USER_PROTOCOL_F.INFLIGHT_SHMFD,
   VHOST_USER_PROTOCOL_F.RESET_DEVICE,
   VHOST_USER_PROTOCOL_F.CONFIGURE_MEM_SLOTS,
 )
@@ -84,13 +87,18 @@ export class Controller implements BackendDevice {
   readonly protocolFeatures: bigint
   readonly ringCount: number
   readonly maxMemorySlots = MEMORY_SLOTS
+  readonly inflight = {
+    create: (queues: number, queueSize: number) => this.#inflight.create(queues, queueSize),
+    set: async (buffer: InflightBuffer) => this.#inflight.set(buffer),
+  }
   readonly dirtyLog = { setLog: (log: SharedPart) => this.#setLog(log) }
   readonly #configSpace: ConfigSpace
   readonly #placement: QueuePlacement
   readonly #luns: ControllerLuns
   readonly #memory: GuestMemoryTable
   readonly #migrationLog = new MigrationLog()
-  readonly #rings = new RingSet((setup) => hostRing(setup, this.#memory.memory, this.#migrationLog.area))
+  readonly #inflight: InflightBuffers
+  readonly #rings = new RingSet((setup) => this.#locate(setup))
   /** Changes of what all rings rely on: memory, LUNs, the IOThreads that know the controller; and new rings. One after another. */
   readonly #changes = new Serial()
   /** Counters of the request queues that were ever started. */
@@ -116,6 +124,7 @@ export class Controller implements BackendDevice {
     this.#memory = new GuestMemoryTable(true)
     this.#configSpace = new ConfigSpace(config.numQueues)
     this.ringCount = config.numQueues + VQ.REQUEST
+    this.#inflight = new InflightBuffers(this.ringCount)
     this.protocolFeatures = PROTOCOL_FEATURES | (config.configSpace ? featureMask(VHOST_USER_PROTOCOL_F.CONFIG) : 0n)
     this.#luns = new ControllerLuns(config.id, this.#placement, (at, type, reason) => {
       // Not between the pause and the resume of the event ring: that is none of the driver's business.
@@ -267,6 +276,12 @@ export class Controller implements BackendDevice {
     })
   }
 
+  #locate(setup: RingSetup): HostRing {
+    const ring = hostRing(setup, this.#memory.memory, this.#migrationLog.area)
+    const inflight = this.#inflight.area(setup)
+    return inflight === undefined ? ring : { ...ring, inflight }
+  }
+
   async setMemory(regions: readonly MemoryRegion[], fds: readonly number[]): Promise<void> {
     const entries: MemoryEntry[] = []
     try {
@@ -332,13 +347,20 @@ export class Controller implements BackendDevice {
     return this.#changes.run(async () => {
       const { index } = setup
       const isFirst = index >= VQ.REQUEST && this.#rings.requestQueues === 0
-      if (isFirst) this.#luns.lock()
+      if (isFirst) await this.#luns.lock()
+      this.#inflight.take(index)
+      if (index === VQ.CONTROL) {
+        const running = (other: number): boolean => this.#rings.get(other) !== undefined
+        this.#controlRing.hold(this.#inflight.awaits(setup.features, running))
+      }
       try {
         await this.#rings.start(setup, this.#serverOf(index))
       } catch (error) {
+        this.#inflight.give(index)
         if (isFirst) this.#luns.unlock()
         throw error
       }
+      if (this.#inflight.started(index)) this.#controlRing.hold(false)
     })
   }
 
@@ -353,6 +375,7 @@ export class Controller implements BackendDevice {
   async stopRing(index: number, discard: boolean): Promise<number> {
     if (discard && index === VQ.CONTROL) this.#controlRing.discard()
     const base = await this.#rings.stop(index)
+    this.#inflight.give(index)
     if (index >= VQ.REQUEST && this.#rings.requestQueues === 0) this.#luns.unlock()
     return base
   }
@@ -377,6 +400,7 @@ export class Controller implements BackendDevice {
   /** A virtio reset is a power-on for the initiator (SAM-5 6.3.1). */
   async reset(): Promise<void> {
     this.#eventRing.reset()
+    this.#inflight.clear()
     powerOn(this.#luns.nexuses)
   }
 
@@ -392,6 +416,7 @@ export class Controller implements BackendDevice {
     this.#driverFeatures = 0n
     this.#eventRing.reset()
     await this.#changeMemory([])
+    this.#inflight.forget()
     this.#migrationLog.enabled = false
     this.#migrationLog.replace(undefined)?.unmap()
   }

@@ -2,6 +2,7 @@
  * Locks on an image that QEMU understands: for each permission in use a shared lock on one byte, for each permission that
  * others may not have one on another (QEMU's block/file-posix.c; the bytes are far from a boot sector's and carry no data).
  */
+import { setTimeout } from 'node:timers/promises'
 import { ERRNO, errnoName, lockRange, queryLock } from 'memfd-mmap'
 import { DeviceError } from 'vhost-user-protocol-ts'
 
@@ -12,6 +13,9 @@ const UNSHARED_BASE = 200
 
 /** File systems and kernels without such locks: then there is nothing to agree with. */
 const UNSUPPORTED = new Set(['ENOLCK', 'EINVAL', 'EOPNOTSUPP'])
+
+/** Between two attempts, ms: that a lock is free again is told only to who waits in the kernel, on a thread of its own. */
+const RETRY = 10
 
 export class ImageLock {
   readonly #fd: number
@@ -36,6 +40,25 @@ export class ImageLock {
   acquire(): void {
     if (this.#holders === 0) this.#lock()
     this.#holders++
+  }
+
+  /**
+   * The same as soon as nobody excludes it.
+   *
+   * @param patience how long to try, ms
+   * @throws DeviceError VUS_IMAGE_LOCKED: until then somebody did
+   */
+  async acquireWithin(patience: number): Promise<void> {
+    const end = performance.now() + patience
+    for (;;) {
+      try {
+        this.acquire()
+        return
+      } catch (error) {
+        if (performance.now() > end) throw error
+      }
+      await setTimeout(RETRY)
+    }
   }
 
   release(): void {

@@ -7,6 +7,7 @@ import {
   type RingSetup,
   type SharedPart,
   VIRTIO_F,
+  VQ,
 } from 'vhost-user-protocol-ts'
 import type { InflightArea } from '../iothreads/index.js'
 
@@ -21,6 +22,9 @@ export class InflightBuffers {
   #last: InflightRegion | undefined
   /** What rings that run have, by virtqueue index. */
   readonly #users = new Map<number, InflightRegion>()
+
+  /** Request rings that the last user of the buffer had, without those started since; undefined: nobody has asked yet. */
+  #awaited: Set<number> | undefined
 
   constructor(ringCount: number) {
     this.#ringCount = ringCount
@@ -46,12 +50,35 @@ export class InflightBuffers {
   #replace(next: InflightRegion | undefined): void {
     const old = this.#last
     this.#last = next
+    this.#awaited = undefined
     this.#release(old)
   }
 
   /** A ring is about to be started. */
   take(index: number): void {
     if (this.#last !== undefined) this.#users.set(index, this.#last)
+  }
+
+  /** A ring has been started. True: it was the last one that `awaits` knew of. */
+  started(index: number): boolean {
+    return this.#awaited?.delete(index) === true && this.#awaited.size === 0
+  }
+
+  /**
+   * Whether task management has to wait for request rings that the last user of the buffer had: a function that does not see
+   * what it was meant to end would be answered, and after it what it should have ended.
+   *
+   * @param features in force @param running those that run already
+   */
+  awaits(features: bigint, running: (index: number) => boolean): boolean {
+    if (this.#awaited === undefined) {
+      const layout = layoutOf(features)
+      this.#awaited = new Set()
+      for (let index = VQ.REQUEST; index < this.#ringCount; index++) {
+        if (!running(index) && this.#last?.isInUse(layout, index)) this.#awaited.add(index)
+      }
+    }
+    return this.#awaited.size > 0
   }
 
   /** A ring has been stopped: nobody has a view of its part. */
@@ -73,15 +100,10 @@ export class InflightBuffers {
     return area && { ...area, entries: region!.queueSize }
   }
 
-  /** The rings from `first` on whose part was in use when the last buffer came: those that its user before had started. */
-  inUse(first: number, features: bigint): number[] {
-    const indexes = Array.from({ length: Math.max(0, this.#ringCount - first) }, (_, i) => first + i)
-    return indexes.filter((index) => this.#last?.isInUse(layoutOf(features), index))
-  }
-
   /** The device was reset: what was in flight is not to be served again. No ring runs. */
   clear(): void {
     this.#last?.clear()
+    this.#awaited = undefined
   }
 }
 

@@ -12,6 +12,8 @@ export interface ScsiEvent {
 
 /** Keeps event buffers in the event queue and lists what came in them. */
 export class EventBuffers {
+  /** Buffers that come back are posted again. */
+  keeps = true
   readonly #queue: Queue
   readonly #memory: DriverMemory
   readonly #region: number
@@ -40,8 +42,10 @@ export class EventBuffers {
     done.then(
       (usedLength) => {
         const bytes = this.#memory.bytes(address, length).slice()
-        this.#postOne(address, length)
-        this.#queue.publish()
+        if (this.keeps) {
+          this.#postOne(address, length)
+          this.#queue.publish()
+        }
         this.#deliver(bytes, usedLength)
       },
       () => {},

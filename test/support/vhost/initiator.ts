@@ -8,6 +8,8 @@ import {
   type DriverAllocation,
   FrontEnd,
   hasFeature,
+  type InflightBuffer,
+  SplitDriver,
   TMF_REQUEST,
   TMF_RESPONSE,
   VHOST_USER_F,
@@ -54,6 +56,7 @@ export interface InitiatorOptions extends NegotiationOptions {
 }
 
 const DEADLINE = 10_000
+const RING_SIZE = 128
 
 export interface SubmitOptions {
   /** Number of the request queue, from 0. Default 0. */
@@ -77,10 +80,13 @@ export interface Submitted {
  * controller, set up in QEMU's order. For tests and the benchmark.
  */
 export class Initiator {
-  readonly frontEnd: FrontEnd
   readonly memory: SharedMemory
   readonly queues: readonly Queue[]
-  readonly negotiated: Negotiated
+  #frontEnd: FrontEnd
+  #negotiated: Negotiated
+  /** Kept for a back end that comes after this one; undefined: none was negotiated, or asked for yet. */
+  #inflight: InflightBuffer | undefined
+  readonly #options: InitiatorOptions
   readonly #arena: Arena
   readonly #events: EventBuffers
   readonly #style: ChainStyle
@@ -92,14 +98,15 @@ export class Initiator {
   #closed = false
 
   private constructor(frontEnd: FrontEnd, negotiated: Negotiated, o: InitiatorOptions) {
-    this.frontEnd = frontEnd
-    this.negotiated = negotiated
+    this.#frontEnd = frontEnd
+    this.#negotiated = negotiated
+    this.#options = o
     this.memory = new SharedMemory(o.memory ?? [{ guestAddress: 0, size: 64 * 2 ** 20 }])
     this.#arena = new Arena(this.memory, o.dataRegion ?? 0)
     this.#style = o.style ?? 'direct'
     this.#deadline = o.deadline ?? DEADLINE
     const ring = {
-      size: o.ringSize ?? 128,
+      size: o.ringSize ?? RING_SIZE,
       eventIdx: hasFeature(negotiated.features, VIRTIO_F.EVENT_IDX),
       indirectEntries: o.indirectEntries ?? 16,
       region: o.ringRegion ?? 0,
@@ -131,6 +138,38 @@ export class Initiator {
     }
   }
 
+  /**
+   * Goes on with another back end after the last one has gone, as QEMU 8.2 and later do: the same memory, rings and requests in
+   * flight, no reset, each ring from its used index on. May be tried again when it fails.
+   */
+  async reconnect(socket: string): Promise<void> {
+    this.#frontEnd.close()
+    await this.#frontEnd.closed
+    const frontEnd = new FrontEnd(connectUnix(socket))
+    this.#frontEnd = frontEnd
+    this.#memoryKnown = false
+    this.#negotiated = await within(this.#deadline, 'vhost-user negotiation', negotiate(frontEnd, this.#options))
+    await within(this.#deadline, 'vhost-user set-up', this.#introduceRings())
+    // Of a packed ring QEMU knows nothing more than where it was when it was last stopped.
+    for (const { index, driver } of this.queues) {
+      if (driver instanceof SplitDriver) this.#bases[index] = driver.deviceUsedIndex
+    }
+    await within(this.#deadline, 'start of the rings', this.start())
+  }
+
+  get frontEnd(): FrontEnd {
+    return this.#frontEnd
+  }
+
+  get negotiated(): Negotiated {
+    return this.#negotiated
+  }
+
+  /** The inflight buffer, if there is one. */
+  get inflight(): InflightBuffer | undefined {
+    return this.#inflight
+  }
+
   /** The control queue, the event queue, and request queue number `i`, from 0. */
   get control(): Queue {
     return this.queues[VQ.CONTROL]!
@@ -148,12 +187,16 @@ export class Initiator {
 
   /** What QEMU does for a fresh connection: call eventfds that nobody listens to, and a reset. */
   async #prepare(): Promise<void> {
+    await this.#introduceRings()
+    if (this.#has(VHOST_USER_PROTOCOL_F.RESET_DEVICE)) await this.frontEnd.resetDevice()
+  }
+
+  async #introduceRings(): Promise<void> {
     const { frontEnd } = this
     for (const queue of this.queues) {
       await frontEnd.setVringCall(queue.index, this.#maskedCallFd)
       await frontEnd.setVringErr(queue.index, queue.errFd)
     }
-    if (this.#has(VHOST_USER_PROTOCOL_F.RESET_DEVICE)) await frontEnd.resetDevice()
   }
 
   #has(bit: number): boolean {
@@ -168,6 +211,7 @@ export class Initiator {
   async start(indexes: readonly number[] = this.queues.map((queue) => queue.index)): Promise<void> {
     const { frontEnd } = this
     await frontEnd.setFeatures(this.negotiated.features)
+    await this.#shareInflight()
     await this.shareMemory()
     for (const index of indexes) await this.setUpRing(index)
     if (this.#enables) {
@@ -175,6 +219,13 @@ export class Initiator {
     }
     for (const index of indexes) await frontEnd.setVringCall(index, this.queues[index]!.callFd)
     await frontEnd.barrier()
+  }
+
+  /** QEMU 10.2 asks for a buffer once, and gives it to each back end. */
+  async #shareInflight(): Promise<void> {
+    if (!this.#has(VHOST_USER_PROTOCOL_F.INFLIGHT_SHMFD)) return
+    this.#inflight ??= await this.frontEnd.getInflightFd(this.queues.length, this.#options.ringSize ?? RING_SIZE)
+    if (this.#inflight !== undefined) await this.frontEnd.setInflightFd(this.#inflight)
   }
 
   /** Hands the memory over, unless that was done: QEMU does it once a connection when it can add regions singly. */
@@ -327,6 +378,11 @@ export class Initiator {
     this.#events.post(count, length)
   }
 
+  /** Whether event buffers that come back are posted again. They are, unless this says otherwise. */
+  set keepsEvents(keeps: boolean) {
+    this.#events.keeps = keeps
+  }
+
   /** The next event from the device. */
   event(): Promise<ScsiEvent> {
     return within(this.#deadline, 'event', this.#events.next())
@@ -340,6 +396,7 @@ export class Initiator {
     await this.frontEnd.closed
     for (const queue of this.queues) queue.close()
     raw.close(this.#maskedCallFd)
+    if (this.#inflight !== undefined) raw.close(this.#inflight.fd)
     this.memory.close()
   }
 }

@@ -4,6 +4,8 @@ import type { Initiator } from './initiator.js'
 import type { ScsiResult } from './scsi-request.js'
 
 const BLOCK = 512
+const CHECK_CONDITION = 2
+const UNIT_ATTENTION = 6
 /** 4 KiB. */
 const BLOCKS = 8
 
@@ -16,6 +18,8 @@ export interface LoadOptions {
   readonly target?: number
   readonly lun?: number
   readonly seed?: number
+  /** Repeat commands that end in a unit attention: of a device that is not the same any more, or changes. Default: that is a fault. */
+  readonly attentions?: boolean
 }
 
 /**
@@ -26,11 +30,15 @@ export interface LoadOptions {
 export class VerifiedLoad {
   /** Commands given to each queue, by its number. */
   readonly submitted: number[] = []
+  /** The version that each job has written and read back last. */
+  readonly versions: number[] = []
   readonly #initiator: Initiator
   readonly #options: LoadOptions
   readonly #jobs: Promise<number>[]
   readonly #random: Random
   #stopping = false
+  #answered = 0
+  #milestones: { count: number; resolve: () => void }[] = []
 
   constructor(initiator: Initiator, options: LoadOptions) {
     this.#initiator = initiator
@@ -52,6 +60,14 @@ export class VerifiedLoad {
     this.#stopping = true
     const versions = await Promise.all(this.#jobs)
     return versions.reduce((sum, count) => sum + count, 0)
+  }
+
+  /** Resolves when `count` more commands have been answered, or rejects with what was wrong. */
+  async progress(count: number): Promise<void> {
+    const reached = new Promise<void>((resolve) => {
+      this.#milestones.push({ count: this.#answered + count, resolve })
+    })
+    await Promise.race([reached, this.failed])
   }
 
   /** What a job's `version` has on the disk. */
@@ -79,8 +95,17 @@ export class VerifiedLoad {
         const found = `job ${words.getUint32(0, true)} version ${words.getUint32(4, true)}`
         throw new Error(`job ${job} version ${version} on block ${block} reads as ${found} through queue ${through}`)
       }
+      this.versions[job] = version
     }
     return version
+  }
+
+  #count(): void {
+    this.#answered++
+    if (this.#milestones.length === 0) return
+    const reached = this.#milestones.filter(({ count }) => count <= this.#answered)
+    this.#milestones = this.#milestones.filter(({ count }) => count > this.#answered)
+    for (const { resolve } of reached) resolve()
   }
 
   async #command(
@@ -90,12 +115,18 @@ export class VerifiedLoad {
     const { target = 0, lun = 0 } = this.#options
     this.submitted[queue]!++
     const answer = await this.#initiator.submit({ ...command, target, lun }, { queue }).done
+    this.#count()
+    if (this.#options.attentions === true && isUnitAttention(answer)) return this.#command(queue, command)
     check(
       answer.response === 0 && answer.status === 0,
       `response ${answer.response} status ${answer.status} on queue ${queue}`,
     )
     return answer
   }
+}
+
+function isUnitAttention({ response, status, sense }: ScsiResult): boolean {
+  return response === 0 && status === CHECK_CONDITION && (sense[2]! & 15) === UNIT_ATTENTION
 }
 
 function check(condition: boolean, fault: string): void {

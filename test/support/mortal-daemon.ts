@@ -1,0 +1,49 @@
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Child, type Exit } from './child.js'
+import type { Teardown } from './teardown.js'
+import { tempDir } from './temp-dir.js'
+
+const MAIN = fileURLToPath(new URL('../../daemon/main.js', import.meta.url))
+const START = 60_000
+const STOP = 60_000
+
+/** A vhost-user-scsid that is killed and started again, with the same arguments and on the same sockets. */
+export class MortalDaemon {
+  readonly socketPath: string
+  readonly controlPath: string
+  readonly #t: Teardown
+  readonly #args: readonly string[]
+  #child: Child | undefined
+
+  constructor(t: Teardown, args: readonly string[]) {
+    const directory = tempDir(t)
+    this.socketPath = join(directory, 'scsi.sock')
+    this.controlPath = join(directory, 'control.sock')
+    this.#t = t
+    this.#args = [MAIN, `--socket-path=${this.socketPath}`, `--control-socket=${this.controlPath}`, ...args]
+  }
+
+  /** Resolves when it takes connections. */
+  async start(): Promise<void> {
+    const child = new Child(this.#t, 'vhost-user-scsid', process.execPath, this.#args)
+    this.#child = child
+    await child.output('stdout', new RegExp(`^.*${this.socketPath}.*$`, 'm'), START)
+  }
+
+  /** SIGKILL. Resolves when the process has gone. */
+  async kill(): Promise<void> {
+    await this.#child!.kill()
+  }
+
+  /** SIGTERM, and how the process ended. */
+  async stop(): Promise<Exit> {
+    this.#child!.process.kill('SIGTERM')
+    return this.#child!.ended(STOP)
+  }
+
+  /** What the last process has said. */
+  report(): string {
+    return this.#child?.report() ?? ''
+  }
+}
