@@ -1,6 +1,7 @@
 import t from 'tap'
 import { FaultLog } from '../../daemon/fault-log.js'
 import type { Log } from '../../daemon/log.js'
+import { LOG_RANGE_FAULT } from '../../iothreads/index.js'
 
 interface Line {
   readonly level: string
@@ -89,4 +90,13 @@ t.test('a flush that failed names its LUN and the way out', async (t) => {
       message: /^lun "vm-lun1": a flush failed \(.*\), what was written may be lost: .* "ctl lun-clear-fault vm-lun1"$/,
     },
   ])
+})
+
+t.test('writes beyond the dirty log break no ring', async (t) => {
+  const { lines, counted, faults } = faultLog()
+  faults.mainRingFault('vm1', 0, LOG_RANGE_FAULT)
+  faults.ringFault({ controller: 'vm2', index: 3, code: LOG_RANGE_FAULT, fatal: false, suppressed: 0 })
+  t.same(counted, [LOG_RANGE_FAULT], 'IOThreads count their own')
+  t.equal(lines.length, 2)
+  for (const { message } of lines) t.match(message, /no bit for/)
 })

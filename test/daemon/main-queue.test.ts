@@ -1,5 +1,8 @@
+import { Mapping } from 'memfd-mmap'
 import t, { type Test } from 'tap'
+import { LOG_PAGE } from 'vhost-user-protocol-ts'
 import { MainQueue, type MainRequest } from '../../daemon/main-queue.js'
+import { LOG_RANGE_FAULT } from '../../iothreads/index.js'
 import { eventually } from '../support/deadline.js'
 import { MainRing, type MainRingOptions } from '../support/main-ring.js'
 import { splitDriver } from '../support/vhost/ring-driver.js'
@@ -209,4 +212,74 @@ t.test('closed, it says and takes nothing, and another goes on where it stood', 
   t.equal(ring.reap().length, 1)
   const next = open(queue.base)
   t.equal(Buffer.from(next.take()!.readable).toString(), 'second')
+})
+
+t.test('what is written is logged, if there is a log', async (t) => {
+  const ring = new MainRing(t, { size: 64 })
+  const mapping = Mapping.anonymous(4096)
+  t.teardown(() => mapping.unmap())
+  const words = new Int32Array(mapping.view())
+  const marked = (): number[] => {
+    const pages: number[] = []
+    words.forEach((word, i) => {
+      for (let bit = 0; bit < 32; bit++) if ((word & (1 << bit)) !== 0) pages.push(32 * i + bit)
+    })
+    words.fill(0)
+    return pages
+  }
+  const faults: string[] = []
+  const open = (base: number, bytes: number, used: number | null): MainQueue => {
+    const log = { area: { address: mapping.address, length: bytes }, used }
+    const queue = new MainQueue(
+      { ...ring.host(base), log },
+      ring.memory,
+      () => {},
+      (code) => faults.push(code),
+    )
+    t.teardown(() => queue.close())
+    return queue
+  }
+  const page = (address: number): number => Math.floor(address / LOG_PAGE)
+  const used = page(ring.driver.usedAddress)
+  const request = (): number => {
+    ring.take(2 * LOG_PAGE)
+    const { answer } = ring.add(text('x'), 16)
+    ring.driver.publish()
+    return page(answer)
+  }
+
+  let queue = open(0, 4096, ring.driver.usedAddress)
+  t.equal(queue.take(), undefined)
+  t.same(marked(), [used], 'that it asks to be notified')
+  const first = request()
+  const taken = queue.take()!
+  t.same(marked(), [])
+  queue.answer(taken, text('yes'))
+  t.same(marked(), [used, first], 'the answer, and that it is one')
+  queue.close()
+
+  queue = open(1, 4096, null)
+  const second = request()
+  queue.answer(queue.take()!, text('yes'))
+  t.same(marked(), [second], 'the used ring is not to be logged')
+  request()
+  queue.answer(queue.take()!, new Uint8Array(0))
+  t.same(marked(), [], 'an answer of no bytes')
+  const outside = { address: 2 ** 40, length: 16, writable: true }
+  ring.driver.add([{ address: ring.take(16), length: 16, writable: false }, outside])
+  ring.driver.publish()
+  queue.answer(queue.take()!, text('yes'))
+  t.same([marked(), faults], [[], []], 'what is no memory is not written')
+  queue.close()
+
+  queue = open(4, 4, null)
+  for (const told of [1, 2]) {
+    const beyond = request()
+    t.ok(beyond >= 32)
+    queue.answer(queue.take()!, text('yes'))
+    t.same(faults, Array(told).fill(LOG_RANGE_FAULT), 'a page that the log does not have')
+  }
+  t.ok(request() > 0)
+  t.equal(queue.take()?.readable.length, 1, 'and the ring lives on')
+  queue.close()
 })

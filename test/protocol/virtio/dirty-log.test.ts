@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import fc from 'fast-check'
 import t from 'tap'
-import { DirtyLog, LOG_PAGE } from 'vhost-user-protocol-ts'
+import { DirtyLog, LOG_PAGE, LoggedRange } from 'vhost-user-protocol-ts'
 import { times } from '../../support/long.js'
 import { type LogMarkerJob, MARKS_PER_PAGE } from '../../support/vhost/log-marker.js'
 
@@ -33,6 +33,16 @@ t.test('the pages of a range', async (t) => {
     t.equal(log.mark(address, length), true)
     t.same(dirty(buffer), pages, `${length} at ${address}`)
     t.equal(log.missed, 0)
+  }
+})
+
+t.test('a range that is marked again and again', async (t) => {
+  const buffer = new SharedArrayBuffer(8)
+  const range = new LoggedRange(new DirtyLog(buffer), 2 * LOG_PAGE - 1, LOG_PAGE + 2)
+  for (let i = 0; i < 3; i++) {
+    range.mark()
+    t.same(dirty(buffer), [1, 2, 3])
+    new Uint8Array(buffer).fill(0)
   }
 })
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { createMemfd, Mapping, raw } from 'memfd-mmap'
 import t from 'tap'
-import { GuestMemory, MAX_LOCATE, type MappedRegion } from 'vhost-user-protocol-ts'
+import { GuestMemory, MAX_LOCATE, type MappedRegion, WINDOW_STRIDE } from 'vhost-user-protocol-ts'
 import type { Teardown } from '../../support/teardown.js'
 
 const KIB = 2 ** 10
@@ -267,4 +267,26 @@ t.test('any table agrees with the naive one', async (t) => {
     { numRuns: 300 },
   )
   t.pass('translate, contiguous, locate, read and write')
+})
+
+t.test('back to guest addresses', async (t) => {
+  const { mapping } = memfd(t, 2 * GIB)
+  const at = mapping.address
+  const memory = new GuestMemory([
+    region(64 * GIB, MIB, at + GIB + 600 * MIB),
+    region(3 * MIB, 8 * KIB, at + GIB + 700 * MIB),
+    region(5 * GIB + 4 * KIB, GIB + 512 * MIB + 12 * KIB, at),
+  ])
+  for (const { guestAddress, size, hostAddress } of memory.regions) {
+    for (const offset of [0, 1, 4095, size - 16, size / 2, Math.min(size - 16, WINDOW_STRIDE + 77)]) {
+      const address = guestAddress + Math.floor(offset)
+      t.ok(memory.locate(address, 16))
+      t.equal(memory.guestOfWindow(memory.window, memory.offset), address)
+      t.equal(memory.guestOfHost(hostAddress + Math.floor(offset)), address)
+    }
+    t.equal(memory.guestOfHost(hostAddress + size - 1), guestAddress + size - 1)
+    t.equal(memory.guestOfHost(hostAddress + size), -1)
+  }
+  t.equal(memory.guestOfHost(at - 1), -1)
+  t.equal(new GuestMemory([]).guestOfHost(4096), -1)
 })

@@ -5,7 +5,9 @@ import {
   AVAIL_F_NO_INTERRUPT,
   availBytes,
   availEventOffset,
+  DirtyLog,
   descBytes,
+  LoggedRange,
   SplitDriver,
   SplitVirtqueue,
   splitRingLayout,
@@ -364,3 +366,34 @@ t.test('any interleaving of a driver and the device agrees with the model', asyn
   )
   t.pass('heads, lengths, indexes and both kinds of notification')
 })
+
+for (const eventIdx of [true, false]) {
+  t.test(`writes to the used ring are logged, ${eventIdx ? 'by index' : 'by flags'}`, async (t) => {
+    const size = 1024
+    const bits = new SharedArrayBuffer(8)
+    const words = new Uint32Array(bits)
+    const usedLog = new LoggedRange(new DirtyLog(bits), 4096, usedBytes(size))
+    const desc = new SharedArrayBuffer(descBytes(size))
+    const avail = new SharedArrayBuffer(availBytes(size))
+    const used = new SharedArrayBuffer(usedBytes(size))
+    const queue = new SplitVirtqueue({ size, desc, avail, used, base: 0, eventIdx, usedLog })
+    const marked = (): number => {
+      const word = words[0]!
+      words[0] = 0
+      return word
+    }
+    new DataView(avail).setUint16(2, 2, true)
+    queue.available()
+    queue.push(queue.fetch(), 1)
+    queue.push(queue.fetch(), 1)
+    t.equal(marked(), 0, 'the driver does not look at it before it is published')
+    queue.publish()
+    t.equal(marked(), 0b1110, 'all pages of it')
+    queue.publish()
+    t.equal(marked(), 0, 'nothing new')
+    queue.enableNotifications()
+    t.equal(marked(), 0b1110)
+    queue.disableNotifications()
+    t.equal(marked(), 0b1110)
+  })
+}
