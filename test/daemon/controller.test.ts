@@ -41,9 +41,13 @@ t.test('what is offered', async (t) => {
     VHOST_F.LOG_ALL,
   )
   t.equal(await frontEnd.getFeatures(), expected)
-  const { MQ, LOG_SHMFD, REPLY_ACK, INFLIGHT_SHMFD, RESET_DEVICE, CONFIGURE_MEM_SLOTS } = VHOST_USER_PROTOCOL_F
+  const { MQ, LOG_SHMFD, REPLY_ACK, BACKEND_REQ, INFLIGHT_SHMFD, RESET_DEVICE, CONFIGURE_MEM_SLOTS } =
+    VHOST_USER_PROTOCOL_F
   const protocol = await frontEnd.getProtocolFeatures()
-  t.equal(protocol, featureMask(MQ, LOG_SHMFD, REPLY_ACK, INFLIGHT_SHMFD, RESET_DEVICE, CONFIGURE_MEM_SLOTS))
+  t.equal(
+    protocol,
+    featureMask(MQ, LOG_SHMFD, REPLY_ACK, BACKEND_REQ, INFLIGHT_SHMFD, RESET_DEVICE, CONFIGURE_MEM_SLOTS),
+  )
   await frontEnd.setProtocolFeatures(protocol)
   t.equal(await frontEnd.getQueueNum(), 4, 'request queues')
   t.equal(await frontEnd.getMaxMemSlots(), 509)
