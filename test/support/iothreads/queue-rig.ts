@@ -2,14 +2,17 @@ import {
   type ChainSegment,
   type ChainStyle,
   GuestMemory,
+  INFLIGHT_UNUSABLE,
+  inflightStride,
   type MappedRegion,
   PACKED_BASE_NEW,
-  type Virtqueue,
 } from 'vhost-user-protocol-ts'
 import { BouncePool } from '../../../iothreads/bounce-pool.js'
 import type { Driver } from '../../../iothreads/drivers/driver.js'
-import type { HostRing, UnitSpec } from '../../../iothreads/messages.js'
+import { takeOver } from '../../../iothreads/inflight.js'
+import type { HostRing, InflightArea, UnitSpec } from '../../../iothreads/messages.js'
 import { openVirtqueue } from '../../../iothreads/open-virtqueue.js'
+import type { Request } from '../../../iothreads/request.js'
 import { RequestQueue } from '../../../iothreads/request-queue.js'
 import { RequestReader } from '../../../iothreads/request-reader.js'
 import { RequestTable } from '../../../iothreads/request-table.js'
@@ -34,6 +37,8 @@ export interface QueueRigOptions {
   readonly indirectEntries?: number
   readonly slot?: number
   readonly packed?: boolean
+  /** What is in flight is noted, so that `restart` can serve it again. */
+  readonly inflight?: boolean
 }
 
 /** The regions of a driver's memory as the device has them mapped (in one process: at the same addresses). */
@@ -51,18 +56,20 @@ export class QueueRig {
   readonly memory: SharedMemory
   readonly guest: GuestMemory
   readonly ring: RingDriver
-  readonly table: RequestTable
+  table: RequestTable
   readonly units = new UnitMap()
   readonly pool = new BouncePool()
   readonly statistics: QueueStatistics
   readonly threadStatistics = new ThreadStatistics()
-  readonly queue: RequestQueue
+  queue: RequestQueue
   /** Faults that were told of. */
   readonly faults: { code: string; fatal: boolean }[] = []
   readonly mediumFaults: { unit: number; errno: number }[] = []
   readonly #heads: Int32Array
   readonly #inFlight = new Map<number, LaidOut | null>()
   readonly #areaBytes = 2 ** 20
+  readonly spec: HostRing
+  readonly #slot: number
 
   constructor(t: Teardown, o: QueueRigOptions) {
     this.memory = new SharedMemory(o.regions ?? [{ guestAddress: 0x1_0000, size: 32 * 2 ** 20 }])
@@ -83,7 +90,7 @@ export class QueueRig {
     })
     this.#heads = new Int32Array(size)
     const host = (guestAddress: number): number => this.guest.translate(guestAddress, 1)
-    const spec: HostRing = {
+    this.spec = {
       index: 2,
       packed,
       size,
@@ -96,17 +103,38 @@ export class QueueRig {
       kickFd: -1,
       callFd: -1,
       errFd: -1,
+      ...(o.inflight === true && { inflight: this.#inflightArea(packed, size) }),
     }
-    const virtqueue: Virtqueue = openVirtqueue(spec, this.guest, undefined, null)
-    this.table = new RequestTable(o.slot ?? 0, size)
+    this.#slot = o.slot ?? 0
     this.statistics = new QueueStatistics(o.units.length)
     this.#bind(o.units)
-    this.queue = new RequestQueue({
-      slot: o.slot ?? 0,
+    this.table = new RequestTable(this.#slot, size)
+    this.queue = this.#open()
+    t.teardown(() => {
+      this.table.release()
+      this.pool.release()
+      this.memory.close()
+    })
+  }
+
+  #inflightArea(packed: boolean, entries: number): InflightArea {
+    const length = inflightStride(packed ? 'packed' : 'split', entries)
+    return { address: this.guest.translate(this.memory.allocate(length, 64).address, length), length, entries }
+  }
+
+  #open(): RequestQueue {
+    const spec = this.spec
+    const takeover = takeOver(spec)
+    if (takeover === INFLIGHT_UNUSABLE) throw new Error('the region is unusable')
+    const virtqueue = openVirtqueue(spec, this.guest, takeover?.base, null)
+    return new RequestQueue({
+      slot: this.#slot,
       virtqueue,
       memory: this.guest,
       table: this.table,
-      reader: new RequestReader(this.guest, virtqueue, this.table, o.indirectAllowed ?? true),
+      reader: new RequestReader(this.guest, virtqueue, this.table, spec.indirect),
+      recoveryReader: takeover && new RequestReader(this.guest, takeover.ring ?? virtqueue, this.table, spec.indirect),
+      takeover,
       writer: new ResponseWriter(this.guest),
       units: this.units,
       pool: this.pool,
@@ -117,11 +145,14 @@ export class QueueRig {
       fault: (code, fatal) => this.faults.push({ code, fatal }),
       mediumFault: (unit, errno) => this.mediumFaults.push({ unit, errno }),
     })
-    t.teardown(() => {
-      this.table.release()
-      this.pool.release()
-      this.memory.close()
-    })
+  }
+
+  /** Forgets the queue as if its process had been killed, and starts another one on the ring. */
+  restart(): void {
+    const { size } = this.ring
+    this.table.release()
+    this.table = new RequestTable(this.#slot, size)
+    this.queue = this.#open()
   }
 
   #bind(units: QueueRigOptions['units']): void {
@@ -153,6 +184,23 @@ export class QueueRig {
     const head = addChain(this.ring, segments, style)
     this.#inFlight.set(head, null)
     return head
+  }
+
+  /** Reads a chain with a reader of the caller's, past the queue: what it answers. A broken chain stays in the ring. */
+  read(reader: RequestReader, request: Request, segments: readonly ChainSegment[], style?: ChainStyle): number {
+    const head = addChain(this.ring, segments, style)
+    this.ring.publish()
+    const { virtqueue } = this.queue
+    if (virtqueue.available() !== 1) throw new Error('other chains are in the ring')
+    const outcome = reader.read(virtqueue.fetch(), request)
+    if (outcome < 0) return outcome
+    if ((this.ring.packed ? request.head & 0xffff : request.head) !== head) throw new Error(`head ${request.head}`)
+    virtqueue.advance(request.head)
+    virtqueue.push(request.head, 0)
+    virtqueue.publish()
+    this.ring.reap(this.#heads)
+    this.ring.release(head)
+    return outcome
   }
 
   /** Has the queue fetch, start and answer what it can. */
