@@ -1,7 +1,9 @@
+import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { Child } from '../child.js'
-import { ReportedError, reported } from '../deadline.js'
+import { eventually, ReportedError, reported } from '../deadline.js'
 import type { Teardown } from '../teardown.js'
+import { tempDir } from '../temp-dir.js'
 import { Channel, type RunResult } from './channel.js'
 import { buildInitramfs } from './initramfs.js'
 import { startQemu } from './qemu.js'
@@ -27,6 +29,9 @@ export interface RunOptions {
 const BOOT = 120_000
 const RUN = 120_000
 const POWER_OFF = 30_000
+const MIGRATION = 180_000
+/** Longest standstill that QEMU aims at, ms: long for a guest that is emulated. */
+const DOWNTIME = 2000
 
 const PORTS = [
   ...['-device', 'virtio-serial-pci', '-device', 'virtserialport,nr=1,chardev=socket0,name=command'],
@@ -35,12 +40,12 @@ const PORTS = [
 
 /** A Linux guest that has booted. Every wait has a deadline, and a failure shows the console and what `report` says. */
 export class Guest {
-  readonly qemu: Child
-  readonly qmp: Qmp
+  qemu: Child
+  qmp: Qmp
   /** What is written to STREAM_PORT. */
-  readonly stream: Duplex
-  readonly #channel: Channel
-  readonly #report: () => string
+  stream: Duplex
+  #channel: Channel
+  #report: () => string
   #bootId = ''
 
   constructor(qemu: Child, qmp: Qmp, channel: Channel, stream: Duplex, report: () => string) {
@@ -95,6 +100,38 @@ export class Guest {
     if (code !== 0) throw new ReportedError(`QEMU ended with ${code ?? signal}`, this.report())
   }
 
+  /**
+   * Migrates to another QEMU and goes on there; the old one has ended then. Nothing runs by way of `run` meanwhile, only in
+   * the background.
+   *
+   * @param devices of the other one, which have to be the same but for what they are connected to
+   * @returns what QEMU tells of the migration (query-migrate)
+   */
+  async migrate(t: Teardown, options: GuestOptions): Promise<unknown> {
+    const address = `unix:${join(tempDir(t), 'migration.sock')}`
+    const to = await launch(t, options, ['-incoming', address])
+    const old = this.qemu
+    const report = (): string => this.report() + to.report()
+    await this.qmp.execute('migrate-set-parameters', { 'max-bandwidth': 2 ** 33, 'downtime-limit': DOWNTIME })
+    await this.qmp.execute('migrate', { uri: address })
+    const told = await reported(
+      eventually(MIGRATION, 'the end of the migration', async () => {
+        const state = await this.qmp.execute<{ status: string }>('query-migrate')
+        if (state.status === 'failed') throw new Error(`the migration has failed: ${JSON.stringify(state)}`)
+        return state.status === 'completed' ? state : undefined
+      }),
+      report,
+    )
+    await reported(to.qmp.event('RESUME', MIGRATION), report)
+    this.qmp = to.qmp
+    this.qemu = to.qemu
+    this.stream = to.stream
+    this.#channel = to.#channel
+    this.#report = to.#report
+    await old.kill()
+    return told
+  }
+
   report(): string {
     return this.qemu.report() + this.#report()
   }
@@ -104,8 +141,7 @@ export class Guest {
   }
 }
 
-/** Boots a guest and waits until it takes scripts; the disks of a SCSI host are there by then. */
-export const startGuest = async (t: Teardown, options: GuestOptions): Promise<Guest> => {
+const launch = async (t: Teardown, options: GuestOptions, args: readonly string[]): Promise<Guest> => {
   const { kernel, qemu, busybox, dash, qboot } = findRequirements()
   const initrd = buildInitramfs({ kernel, busybox, dash, programs: guestPrograms(options.programs ?? []) })
   const { child, qmp, sockets } = await startQemu(t, {
@@ -124,12 +160,17 @@ export const startGuest = async (t: Teardown, options: GuestOptions): Promise<Gu
         'console=ttyS0 loglevel=5 trace_clock=global rdinit=/init',
       ],
       ...PORTS,
-      ...['-S'],
       ...options.devices,
+      ...args,
     ],
   })
   const [command, stream] = sockets as [Duplex, Duplex]
-  const guest = new Guest(child, qmp, new Channel(command), stream, options.report ?? (() => ''))
-  await guest.boot(() => qmp.execute('cont').catch(() => {}))
+  return new Guest(child, qmp, new Channel(command), stream, options.report ?? (() => ''))
+}
+
+/** Boots a guest and waits until it takes scripts; the disks of a SCSI host are there by then. */
+export const startGuest = async (t: Teardown, options: GuestOptions): Promise<Guest> => {
+  const guest = await launch(t, options, ['-S'])
+  await guest.boot(() => guest.qmp.execute('cont').catch(() => {}))
   return guest
 }
