@@ -17,6 +17,7 @@ import { DEADLINE, IoRig, type StartedThread, startThread } from '../support/iot
 import { seeded } from '../support/iothreads/request-with.js'
 import { rounds } from '../support/iothreads/rounds.js'
 import { MEDIA, testMedium, unitSpec } from '../support/iothreads/units.js'
+import { restingBase } from '../support/vhost/ring-driver.js'
 
 const BLOCKS = 12288
 const SIZE = BLOCKS * 512
@@ -113,9 +114,12 @@ for (const { engine, depth, pollMaxNs, eventIdx } of kinds) {
         const isSame = Buffer.compare(content, model.bytes) === 0
         const different = isSame ? -1 : content.findIndex((byte, i) => byte !== model.bytes[i])
         t.equal(different, -1, `seed ${SEED}: the contents differ from byte ${different} on`)
-        let bases = 0
-        for (const i of rig.queues.keys()) bases += await rig.stopQueue(i)
-        t.equal(bases % 65536, (3 * count) % 65536)
+        let chains = 0
+        for (const [i, { driver }] of rig.queues.entries()) {
+          t.equal(await rig.stopQueue(i), restingBase(driver))
+          chains += driver.deviceUsedIndex
+        }
+        t.equal(chains % 65536, (3 * count) % 65536)
         t.strictSame(
           threads.flatMap(({ faults, failures }) => [...faults, ...failures]),
           [],
@@ -155,6 +159,9 @@ for (const delayNs of [0, 2e6]) {
     }
     const workers = rig.queues.flatMap((_, queue) => Array.from({ length: 16 }, () => worker(queue)))
     await within(rounds(DEADLINE), 'the commands', Promise.all(workers))
-    for (const i of rig.queues.keys()) t.equal(await rig.stopQueue(i), (16 * rounds(15)) % 65536)
+    for (const [i, { driver }] of rig.queues.entries()) {
+      t.equal(await rig.stopQueue(i), restingBase(driver))
+      t.equal(driver.deviceUsedIndex, (16 * rounds(15)) % 65536)
+    }
   })
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createEventfd, drainEventfd, ERRNO, raw } from 'memfd-mmap'
 import t from 'tap'
-import { CMD_REQUEST, CMD_RESPONSE, RESPONSE } from 'vhost-user-protocol-ts'
+import { CMD_REQUEST, CMD_RESPONSE, DESC_F, RESPONSE } from 'vhost-user-protocol-ts'
 import type { Driver } from '../../iothreads/drivers/driver.js'
 import { FAULT_CODES } from '../../iothreads/faults.js'
 import { CANCEL, type CancelWaiter } from '../../iothreads/request.js'
@@ -28,8 +28,9 @@ import {
 import { FakeDriver } from '../support/iothreads/fake-driver.js'
 import { QueueRig, type QueueRigOptions } from '../support/iothreads/queue-rig.js'
 import { type UnitOptions, unitSpec } from '../support/iothreads/units.js'
+import { ringKind } from '../support/ring-kind.js'
 import type { Teardown } from '../support/teardown.js'
-import { splitDriver } from '../support/vhost/ring-driver.js'
+import { packedDriver, splitDriver, writeNext } from '../support/vhost/ring-driver.js'
 
 const SIZE = 2 ** 20
 
@@ -406,7 +407,7 @@ t.test('what cannot be worked on yet stays in the ring', async (t) => {
   t.equal(rig.queue.hasWork(), false, 'nothing can be fetched')
   t.equal(rig.queue.arm(), false, 'so nothing keeps it from sleeping')
   t.equal(rig.queue.drain(), 0)
-  t.equal(rig.queue.virtqueue.base, 1024)
+  t.equal(rig.queue.virtqueue.base, ringKind.packed ? 0x8000_8000 + 1024 : 1024)
   for (let i = 0; i < 10; i++) {
     const { request, result } = driver.finish()
     rig.queue.completed(request, result)
@@ -483,8 +484,15 @@ t.test('a request that is no request is answered if it has a place for that', as
   t.equal(rig.run({ cdb: TEST_UNIT_READY }).status, STATUS.GOOD, 'the ring goes on')
 })
 
+type Breaker = [string, (rig: QueueRig) => void]
+
+/** Makes as many descriptors of a packed ring available. */
+function fill(rig: QueueRig, count: number, flags: number): void {
+  for (let i = 0; i < count; i++) writeNext(packedDriver(rig.ring), i, 0x1_0000, 64, flags)
+}
+
 t.test('a ring that cannot be understood is dead, and says where it stands', async (t) => {
-  const breakers: [string, (rig: QueueRig) => void][] = [
+  const split: Breaker[] = [
     ['VUS_RING_AVAILABLE_INDEX', (rig) => splitDriver(rig.ring).publishRaw(splitDriver(rig.ring).availIndex + 65)],
     ['VUS_RING_HEAD_OUT_OF_RANGE', (rig) => splitDriver(rig.ring).submitRaw(64)],
     [
@@ -503,6 +511,18 @@ t.test('a ring that cannot be understood is dead, and says where it stands', asy
       },
     ],
   ]
+  const packed: Breaker[] = [
+    ['VUS_RING_AVAILABLE_INDEX', (rig) => fill(rig, 64, 0)],
+    ['VUS_RING_INDIRECT_AND_NEXT', (rig) => fill(rig, 1, DESC_F.NEXT | DESC_F.INDIRECT)],
+    [
+      'VUS_RING_READABLE_AFTER_WRITABLE',
+      (rig) => {
+        writeNext(packedDriver(rig.ring), 0, 0x1_0000, 108, DESC_F.NEXT | DESC_F.WRITE)
+        writeNext(packedDriver(rig.ring), 1, 0x1_0000, 51, 0)
+      },
+    ],
+  ]
+  const breakers = ringKind.packed ? packed : split
   for (const [code, breakIt] of breakers) {
     await t.test(code, async (t) => {
       const { rig, driver } = rigWith(t)
@@ -520,7 +540,7 @@ t.test('a ring that cannot be understood is dead, and says where it stands', asy
       t.strictSame(rig.faults, [{ code, fatal: true }])
       t.equal(rig.statistics.readFault(code), 1)
       t.equal(drainEventfd(errFd), 1)
-      t.equal(rig.queue.virtqueue.base, 1, 'what is bad has not been fetched')
+      t.equal(rig.queue.virtqueue.base, ringKind.packed ? 0x8000_8003 : 1, 'what is bad has not been fetched')
       t.equal(rig.queue.busy, 1)
       rig.submit({ cdb: TEST_UNIT_READY })
       rig.turn()
@@ -710,7 +730,7 @@ t.test('what is in the ring when a function comes is answered without being star
   t.same(one, { count: 2, remaining: 0 }, 'an empty ring is not waited for')
   const later = read(2)
   rig.turn()
-  t.equal(driver.calls.at(-1)!.request.head, later, 'what comes afterwards is started')
+  t.equal(driver.calls.at(-1)!.request.head & 0xffff, later, 'what comes afterwards is started')
 })
 
 t.test('a ring that holds more than can be fetched at once is searched to where it ended', async (t) => {
@@ -778,7 +798,8 @@ t.test('a ring that is stopped or breaks is not searched on', async (t) => {
     rig.queue.sweep({ target: 0, lun: 0, tag: null }, CANCEL.RESET, waiter)
     t.equal(waiter.remaining, 1)
     if (breaks) {
-      splitDriver(rig.ring).publishRaw(60_000)
+      if (ringKind.packed) fill(rig, 1000, 0)
+      else splitDriver(rig.ring).publishRaw(60_000)
       rig.queue.drain()
       t.equal(rig.queue.broken, true)
     } else {

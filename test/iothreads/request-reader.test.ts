@@ -11,7 +11,6 @@ import { ResponseWriter } from '../../iothreads/response-writer.js'
 import { QueueRig, type QueueRigOptions } from '../support/iothreads/queue-rig.js'
 import { rounds } from '../support/iothreads/rounds.js'
 import type { Teardown } from '../support/teardown.js'
-import { prepareChain } from '../support/vhost/ring-driver.js'
 
 const MIB = 2 ** 20
 /** Two regions that follow each other for the guest, and nowhere else. */
@@ -67,10 +66,7 @@ t.test('fields of the header', async (t) => {
   ]
   const read = (fields: Parameters<typeof header>[0]): Request => {
     write(at, header(fields))
-    const head = rig.ring.prepare(chain)
-    t.equal(reader.read(head, request), READ.OK)
-    t.equal(request.head, head)
-    rig.ring.release(head)
+    t.equal(rig.read(reader, request, chain), READ.OK)
     return request
   }
   const cases: [number[], number, number][] = [
@@ -131,10 +127,8 @@ t.test('property: any framing is the same request', async (t) => {
         write(address, readable.slice(done, done + length))
         done += length
       }
-      const head = prepareChain(rig.ring, segments, style)
-      assert.equal(reader.read(head, request), READ.OK)
-      rig.ring.release(head)
-      t.match(request, { head, target: 3, lun: 0x102 })
+      assert.equal(rig.read(reader, request, segments, style), READ.OK)
+      t.match(request, { target: 3, lun: 0x102 })
       assert.equal(
         BigInt.asUintN(32, BigInt(request.tagLow)) | (BigInt.asUintN(32, BigInt(request.tagHigh)) << 32n),
         tag,
@@ -181,20 +175,16 @@ t.test('as many segments as a request may have, and one more', async (t) => {
     return writable ? [head, response, ...data] : [head, ...data, response]
   }
   for (const writable of [false, true]) {
-    const fits = rig.ring.prepare(chain(MAX_SEGMENTS, writable), 'indirect')
-    t.equal(reader.read(fits, request), READ.OK)
+    t.equal(rig.read(reader, request, chain(MAX_SEGMENTS, writable), 'indirect'), READ.OK)
     t.equal(request.outSegments + request.inSegments, MAX_SEGMENTS)
     t.equal(request.outLength + request.inLength, MAX_SEGMENTS)
-    rig.ring.release(fits)
-    const tooMany = rig.ring.prepare(chain(MAX_SEGMENTS + 1, writable), 'indirect')
-    t.equal(reader.read(tooMany, request), READ.TOO_MANY_SEGMENTS)
+    const tooMany = rig.read(reader, request, chain(MAX_SEGMENTS + 1, writable), 'indirect')
+    t.equal(tooMany, READ.TOO_MANY_SEGMENTS)
     t.ok(request.responseWindow >= 0, 'there is a response to write')
-    rig.ring.release(tooMany)
   }
   // A buffer across the border of regions is two segments.
   const split = [...chain(MAX_SEGMENTS - 1, true), { address: BORDER - 1, length: 2, writable: true }]
-  const head = rig.ring.prepare(split, 'indirect')
-  t.equal(reader.read(head, request), READ.TOO_MANY_SEGMENTS)
+  t.equal(rig.read(reader, request, split, 'indirect'), READ.TOO_MANY_SEGMENTS)
 })
 
 t.test('lengths', async (t) => {
@@ -205,10 +195,8 @@ t.test('lengths', async (t) => {
   const response = { address: at + 512, length: CMD_RESPONSE.SIZE, writable: true }
   const outcome = (lengths: number[], writable: boolean): number => {
     const data = lengths.map((length) => ({ address: 0, length, writable }))
-    const name = rig.ring.prepare(writable ? [head, response, ...data] : [head, ...data, response], 'indirect')
-    const result = reader.read(name, request)
-    rig.ring.release(name)
-    return result
+    const chain = writable ? [head, response, ...data] : [head, ...data, response]
+    return rig.read(reader, request, chain, 'indirect')
   }
   for (const writable of [true, false]) {
     t.equal(outcome([GIB], writable), READ.OK)
@@ -230,12 +218,7 @@ t.test('addresses that are not memory', async (t) => {
   const end = 2 ** 33 + MIB
   const head = { address: at, length: CMD_REQUEST.SIZE, writable: false }
   const response = { address: at + 512, length: CMD_RESPONSE.SIZE, writable: true }
-  const outcome = (chain: ChainSegment[]): number => {
-    const name = rig.ring.prepare(chain)
-    const result = reader.read(name, request)
-    rig.ring.release(name)
-    return result
-  }
+  const outcome = (chain: ChainSegment[]): number => rig.read(reader, request, chain)
   const readable = (address: number, length: number): ChainSegment => ({ address, length, writable: false })
   const writable = (address: number, length: number): ChainSegment => ({ address, length, writable: true })
   for (const bad of [0, BORDER + MIB, end, 2 ** 51, end - 50]) {
@@ -269,11 +252,11 @@ t.test('the header is read once: what the driver changes later changes nothing',
   const { rig, reader, request, write } = setUp(t)
   const at = 2 ** 33
   write(at, header({ cdb: [0x2a, 1, 2, 3], tag: 77n }))
-  const head = rig.ring.prepare([
+  const chain = [
     { address: at, length: 51, writable: false },
     { address: at + 512, length: 108, writable: true },
-  ])
-  t.equal(reader.read(head, request), READ.OK)
+  ]
+  t.equal(rig.read(reader, request, chain), READ.OK)
   write(at, new Array(51).fill(0xff))
   t.strictSame([...request.task.cdbBytes.subarray(0, 4)], [0x2a, 1, 2, 3])
   t.equal(request.tagLow, 77)
@@ -282,12 +265,12 @@ t.test('the header is read once: what the driver changes later changes nothing',
 t.test('the memory under the segments is the memfd itself', async (t) => {
   const { rig, reader, request } = setUp(t)
   const at = 2 ** 33
-  const head = rig.ring.prepare([
+  const chain = [
     { address: at, length: 51, writable: false },
     { address: at + 512, length: 108, writable: true },
     { address: at + 4096, length: 8, writable: true },
-  ])
-  reader.read(head, request)
+  ]
+  rig.read(reader, request, chain)
   const source = Mapping.anonymous(4096)
   t.teardown(() => source.unmap())
   new Uint8Array(source.view()).fill(0x5a)
