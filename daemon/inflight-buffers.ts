@@ -1,5 +1,6 @@
 import {
   createInflightFile,
+  DeviceError,
   hasFeature,
   type InflightBuffer,
   type InflightLayout,
@@ -105,6 +106,11 @@ export class InflightBuffers {
     this.#last?.clear()
     this.#awaited = undefined
   }
+}
+
+/** The part that a ring has makes no sense: there is nothing to go on with. */
+export function inflightUnusable(index: number): DeviceError {
+  return new DeviceError('VUS_INFLIGHT_UNUSABLE', `ring ${index}: its part of the inflight buffer makes no sense`)
 }
 
 function layoutOf(features: bigint): InflightLayout {

@@ -20,7 +20,7 @@ import {
   type Takeover,
   takeOver,
 } from '../iothreads/index.js'
-import { inflightUnusable } from './inflight-unusable.js'
+import { inflightUnusable } from './inflight-buffers.js'
 
 /** A request of a main loop queue: what the driver wrote, and where the answer goes. */
 export interface MainRequest {

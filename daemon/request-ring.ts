@@ -1,6 +1,6 @@
 import { INFLIGHT_UNUSABLE } from 'vhost-user-protocol-ts'
 import type { HostRing, IoThread, QueueStatistics } from '../iothreads/index.js'
-import { inflightUnusable } from './inflight-unusable.js'
+import { inflightUnusable } from './inflight-buffers.js'
 import type { RingServer } from './ring.js'
 
 /** The part of an IOThread's handle that takes commands. */

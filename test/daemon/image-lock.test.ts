@@ -31,6 +31,23 @@ t.test('a writer keeps writers and readers that do not share out', async (t) => 
   second.release()
 })
 
+t.test('a lock that is not free yet is waited for', async (t) => {
+  const path = image(t)
+  const [first, second, third] = [0, 1, 2].map(() => new ImageLock(opened(t, path), path, true, false))
+  await first!.acquireWithin(0)
+  await t.rejects(second!.acquireWithin(0), { code: 'VUS_IMAGE_LOCKED' })
+  const both = second!.acquireWithin(60_000)
+  // The locks of a process that was killed go without notice, as these do.
+  setImmediate(() => first!.release())
+  await both
+  t.throws(() => third!.acquire(), { code: 'VUS_IMAGE_LOCKED' }, 'it has them')
+  await second!.acquireWithin(0)
+  second!.release()
+  second!.release()
+  third!.acquire()
+  third!.release()
+})
+
 t.test('readers share, and keep a writer out', async (t) => {
   const path = image(t)
   const readers = [0, 1].map(() => new ImageLock(opened(t, path, false), path, false, false))

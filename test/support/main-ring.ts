@@ -1,6 +1,6 @@
-import { createEventfd, drainEventfd, Mapping, raw, signalEventfd } from 'memfd-mmap'
-import { type ChainSegment, GuestMemory, PACKED_BASE_NEW } from 'vhost-user-protocol-ts'
-import type { HostRing } from '../../iothreads/index.js'
+import { createEventfd, drainEventfd, Mapping, raw, signalEventfd, viewMemory } from 'memfd-mmap'
+import { type ChainSegment, GuestMemory, inflightStride, PACKED_BASE_NEW } from 'vhost-user-protocol-ts'
+import type { HostRing, InflightArea } from '../../iothreads/index.js'
 import { ringKind } from './ring-kind.js'
 import type { Teardown } from './teardown.js'
 import { createRing, type RingDriver, ringBytes } from './vhost/ring-driver.js'
@@ -11,6 +11,8 @@ export interface MainRingOptions {
   /** false: no kick descriptor, the ring is to be polled. */
   readonly kick?: boolean
   readonly packed?: boolean
+  /** What is in flight is noted: a queue that is opened later goes on there. */
+  readonly inflight?: boolean
 }
 
 /** Guest address of the first byte. */
@@ -30,8 +32,12 @@ export class MainRing {
   readonly #eventIdx: boolean
   readonly #heads: Int32Array
   #free: number
+  #inflight: InflightArea | undefined
 
-  constructor(t: Teardown, { size = 8, eventIdx = true, kick = true, packed = ringKind.packed }: MainRingOptions = {}) {
+  constructor(
+    t: Teardown,
+    { size = 8, eventIdx = true, kick = true, packed = ringKind.packed, inflight = false }: MainRingOptions = {},
+  ) {
     const hostAddress = this.#mapping.address
     this.memory = new GuestMemory([{ guestAddress: BASE, size: BYTES, userAddress: BASE, hostAddress }])
     this.#eventIdx = eventIdx
@@ -45,7 +51,11 @@ export class MainRing {
       indirectEntries: ENTRIES,
     })
     this.driver.enableInterrupts()
-    this.#free = ringBytes(packed, size, ENTRIES)
+    this.#free = Math.ceil(ringBytes(packed, size, ENTRIES) / 64) * 64
+    if (inflight) {
+      const length = inflightStride(packed ? 'packed' : 'split', size)
+      this.#inflight = { address: this.memory.translate(this.take(length), length), length, entries: size }
+    }
     this.kickFd = kick ? createEventfd() : -1
     t.teardown(() => {
       for (const fd of [this.kickFd, this.callFd, this.errFd]) if (fd >= 0) raw.close(fd)
@@ -70,7 +80,14 @@ export class MainRing {
       kickFd: this.kickFd,
       callFd: this.callFd,
       errFd: this.errFd,
+      ...(this.#inflight !== undefined && { inflight: this.#inflight }),
     }
+  }
+
+  /** What the inflight region has, if there is one. */
+  get noted(): Uint8Array {
+    const { address, length } = this.#inflight!
+    return new Uint8Array(viewMemory(address, length))
   }
 
   /** Memory that nobody else has; its guest address. */

@@ -47,6 +47,25 @@ t.test('the regions of the queues lie one behind the other', async (t) => {
   }
 })
 
+t.test('which parts are in use', async (t) => {
+  const { fd, description } = createInflightFile(3, 16, 3)
+  t.teardown(() => close(fd))
+  const region = new InflightRegion(fd, description, 3)
+  const used = () => [0, 1, 2, 3].map((index) => region.isInUse('split', index))
+  t.same(used(), [false, false, false, false])
+  new SplitInflight(view(region.queue('split', 1, 16)!), 16).start(0)
+  t.same(used(), [false, true, false, false])
+  region.clear()
+  t.same(used(), [false, false, false, false])
+  const packed = new PackedInflight(view(region.queue('packed', 2, 16)!), 16, new ArrayBuffer(packedRingBytes(16)), 16)
+  packed.start(PACKED_BASE_NEW)
+  t.same(
+    [0, 1, 2].map((index) => region.isInUse('packed', index)),
+    [false, false, true],
+  )
+  region.unmap()
+})
+
 t.test('it outlives who made it', async (t) => {
   const { fd, description } = createInflightFile(3, 16, 3)
   t.teardown(() => close(fd))
