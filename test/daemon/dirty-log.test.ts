@@ -4,7 +4,15 @@ import { randomFillSync } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { featureMask, LOG_PAGE, usedBytes, VHOST_USER_PROTOCOL_F, VQ } from 'vhost-user-protocol-ts'
+import {
+  featureMask,
+  LOG_PAGE,
+  PACKED_EVENT,
+  packedRingBytes,
+  usedBytes,
+  VHOST_USER_PROTOCOL_F,
+  VQ,
+} from 'vhost-user-protocol-ts'
 import { LOG_RANGE_FAULT } from '../../iothreads/index.js'
 import { ControllerBed } from '../support/controller-bed.js'
 import { within } from '../support/deadline.js'
@@ -16,6 +24,7 @@ import { tempDir } from '../support/temp-dir.js'
 import type { Initiator } from '../support/vhost/initiator.js'
 import { Migration } from '../support/vhost/migration.js'
 import { QEMU_PROTOCOL_FEATURES } from '../support/vhost/negotiate.js'
+import type { Queue } from '../support/vhost/queue.js'
 import { ScatteredLoad } from '../support/vhost/scattered-load.js'
 import type { RegionOptions } from '../support/vhost/shared-memory.js'
 
@@ -55,12 +64,24 @@ async function bedWithDisks(t: Test): Promise<ControllerBed> {
   })
 }
 
-/** The parts of memory that only the device writes to while it is migrated. */
-function deviceRanges(initiator: Initiator, regions: readonly RegionOptions[]): [address: number, length: number][] {
-  return [
-    ...initiator.queues.map(({ driver }): [number, number] => [driver.usedAddress, usedBytes(driver.size)]),
-    ...regions.map(({ guestAddress, size }): [number, number] => [guestAddress, size]),
-  ]
+type Range = readonly [address: number, length: number]
+
+/** Of a ring: the parts that only the device writes to, and those that the driver writes to as well. */
+function ringRanges({ driver }: Queue): { own: Range; shared: readonly Range[] } {
+  const { packed, size, usedAddress, descAddress } = driver
+  if (!packed) return { own: [usedAddress, usedBytes(size)], shared: [] }
+  return { own: [usedAddress, PACKED_EVENT.SIZE], shared: [[descAddress, packedRingBytes(size)]] }
+}
+
+const pagesOf = ([address, length]: Range): number[] => {
+  const first = Math.floor(address / LOG_PAGE)
+  return Array.from({ length: Math.floor((address + length - 1) / LOG_PAGE) - first + 1 }, (_, i) => first + i)
+}
+
+/** The pages of a ring that the device may write to. */
+const ringPages = (queue: Queue): number[] => {
+  const { own, shared } = ringRanges(queue)
+  return [own, ...shared].flatMap(pagesOf)
 }
 
 for (const [name, regions] of [
@@ -114,20 +135,23 @@ for (const [name, regions] of [
       }
       await some(1)
       await within(PATIENCE, 'the rest of the load', running)
+      // What both write to: the driver has done so for the last time, and what it has written is copied.
+      const rings = initiator.queues.map(ringRanges)
+      const last = load.last(disks[2]!)
+      for (const range of rings.flatMap(({ shared }) => shared)) migration.copy(...range)
+      await within(PATIENCE, 'the last requests', last)
       await initiator.stop()
       migration.collect()
 
-      for (const [address, length] of deviceRanges(initiator, regions)) {
+      const ranges: Range[] = rings.flatMap(({ own, shared }) => [own, ...shared])
+      for (const { guestAddress, size } of regions) ranges.push([guestAddress, size])
+      for (const [address, length] of ranges) {
         const pages = migration.differences(address, length)
         t.same(pages, [], `0x${address.toString(16)}: ${length} bytes`)
       }
       t.ok(collected > 1000, `${collected} pages were copied while the load went on`)
       t.equal(migration.collect(), 0, 'nothing is written after the rings have stopped')
-      const used = new Set<number>()
-      for (const { driver } of initiator.queues) {
-        const last = driver.usedAddress + usedBytes(driver.size) - 1
-        for (let page = Math.floor(driver.usedAddress / LOG_PAGE); page <= last / LOG_PAGE; page++) used.add(page)
-      }
+      const used = new Set(initiator.queues.flatMap(ringPages))
       const foreign = [...migration.marked].filter((page) => page < START / LOG_PAGE && !used.has(page))
       t.same(foreign, [], 'and nothing is marked that only the driver writes to')
       t.equal(load.done.size, 18, 'of every kind of request there were some', { done: load.done })
@@ -156,7 +180,7 @@ const readSome = async (initiator: Initiator): Promise<void> => {
 
 /** Of the rings that something has been answered on. */
 const usedPages = ({ queues }: Initiator): number[] =>
-  queues.filter(({ index }) => index !== VQ.EVENT).map(({ driver }) => Math.floor(driver.usedAddress / LOG_PAGE))
+  queues.filter(({ index }) => index !== VQ.EVENT).flatMap(ringPages)
 
 t.test('nothing is marked without a log, without LOG_ALL, and after a migration that was cancelled', async (t) => {
   const { initiator, migration } = await plain(t)
@@ -164,7 +188,7 @@ t.test('nothing is marked without a log, without LOG_ALL, and after a migration 
   await readSome(initiator)
   await migration.replaceLog()
   migration.collect()
-  const rings = initiator.queues.map(({ driver }) => Math.floor(driver.usedAddress / LOG_PAGE))
+  const rings = initiator.queues.flatMap(ringPages)
   t.same(
     [...migration.marked].filter((page) => !rings.includes(page)),
     [],

@@ -96,6 +96,12 @@ export class Migration {
     })
   }
 
+  /** Copies the pages of guest memory [address, address + length), which the driver has written to. */
+  copy(address: number, length: number): void {
+    for (let page = Math.floor(address / LOG_PAGE); page * LOG_PAGE < address + length; page++)
+      this.#copyPage(page * LOG_PAGE)
+  }
+
   /** Copies what was marked since the last time; how many pages. */
   collect(): number {
     return this.#take(this.#log!)

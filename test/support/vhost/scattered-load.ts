@@ -9,6 +9,7 @@ import {
   TMF,
   TMF_REQUEST,
   TMF_RESPONSE,
+  VQ,
 } from 'vhost-user-protocol-ts'
 import {
   inquiry,
@@ -62,7 +63,8 @@ export class ScatteredLoad {
     this.#random = random
     this.#next = start
     this.#limit = start
-    this.#end = end - MOST
+    // Two of them: one for the jobs, one for `last`.
+    this.#end = end - 2 * MOST
   }
 
   /** Runs jobs on all queues, until the memory is used up. */
@@ -80,6 +82,17 @@ export class ScatteredLoad {
     const middle = (from + this.#limit) / 2
     for (const resolve of this.#waiting.splice(0)) resolve()
     while (this.#next < middle) await new Promise<void>((resolve) => this.#reached.push(resolve))
+  }
+
+  /** Puts a last read from a disk into each request queue; resolves when all are answered. */
+  async last(disk: Disk): Promise<void> {
+    const reads: Promise<number>[] = []
+    for (const queue of this.#initiator.queues.filter(({ index }) => index >= VQ.REQUEST)) {
+      const { segments } = this.#layOut({ cdb: read10(0, 8), dataIn: 8 * BLOCK, disk })
+      reads.push(queue.add(segments).done)
+      queue.publish()
+    }
+    await Promise.all(reads)
   }
 
   /** Whether jobs have to wait for `advance`. */
