@@ -34,6 +34,8 @@ const PATIENCE = 60_000
 const MIB = 2 ** 20
 const BLOCK = 512
 const JOBS = 24
+/** So many that rings have several pages. */
+const RING_SIZE = 1024
 const PROTOCOL_FEATURES = QEMU_PROTOCOL_FEATURES | featureMask(VHOST_USER_PROTOCOL_F.LOG_SHMFD)
 /** What nothing that is read looks like. */
 const UNTOUCHED = 0xee
@@ -95,6 +97,7 @@ for (const [name, regions] of [
       const spare = { guestAddress: 2 ** 34, size: MIB }
       const { initiator } = await bed.connect(t, {
         memory: [DRIVER, ...regions, spare],
+        ringSize: RING_SIZE,
         protocolFeatures: PROTOCOL_FEATURES,
       })
       for (const lun of [0, 1, 2]) await initiator.ready(0, lun)
