@@ -24,8 +24,10 @@ export class InflightBuffers {
   /** What rings that run have, by virtqueue index. */
   readonly #users = new Map<number, InflightRegion>()
 
-  /** Request rings that the last user of the buffer had, without those started since; undefined: nobody has asked yet. */
-  #awaited: Set<number> | undefined
+  /** Request rings that the user of the buffer before had, without those started since it was asked for. */
+  #awaited = new Set<number>()
+  /** The buffer has come since then. */
+  #isNew = false
 
   constructor(ringCount: number) {
     this.#ringCount = ringCount
@@ -46,12 +48,13 @@ export class InflightBuffers {
   /** The connection is over. No ring runs. */
   forget(): void {
     this.#replace(undefined)
+    this.#awaited.clear()
   }
 
   #replace(next: InflightRegion | undefined): void {
     const old = this.#last
     this.#last = next
-    this.#awaited = undefined
+    this.#isNew = next !== undefined
     this.#release(old)
   }
 
@@ -62,7 +65,7 @@ export class InflightBuffers {
 
   /** A ring has been started. True: it was the last one that `awaits` knew of. */
   started(index: number): boolean {
-    return this.#awaited?.delete(index) === true && this.#awaited.size === 0
+    return this.#awaited.delete(index) && this.#awaited.size === 0
   }
 
   /**
@@ -72,8 +75,9 @@ export class InflightBuffers {
    * @param features in force @param running those that run already
    */
   awaits(features: bigint, running: (index: number) => boolean): boolean {
-    if (this.#awaited === undefined) {
+    if (this.#isNew) {
       const layout = layoutOf(features)
+      this.#isNew = false
       this.#awaited = new Set()
       for (let index = VQ.REQUEST; index < this.#ringCount; index++) {
         if (!running(index) && this.#last?.isInUse(layout, index)) this.#awaited.add(index)
@@ -104,7 +108,7 @@ export class InflightBuffers {
   /** The device was reset: what was in flight is not to be served again. No ring runs. */
   clear(): void {
     this.#last?.clear()
-    this.#awaited = undefined
+    this.#awaited.clear()
   }
 }
 

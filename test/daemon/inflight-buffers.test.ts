@@ -119,6 +119,11 @@ t.test('who had request rings before is waited for', async (t) => {
   t.equal(buffers.awaits(SPLIT, none), false)
   t.equal(buffers.started(2), false)
   buffers.set(buffer)
+  t.equal(buffers.awaits(SPLIT, none), true)
+  buffers.set(buffer)
+  t.equal(buffers.started(4), false)
+  t.equal(buffers.started(2), true, 'also if the buffer came again meanwhile')
+  buffers.set(buffer)
   t.equal(
     buffers.awaits(SPLIT, (index) => index === 2 || index === 4),
     false,
