@@ -1,4 +1,5 @@
 import { close, signalEventfd } from 'memfd-mmap'
+import { PACKED_BASE_NEW } from '../virtio/packed-virtqueue.js'
 import type { BackendDevice, RingSetup } from './backend-device.js'
 import { type Refusal, RefusedError } from './errors.js'
 import { requireEventfd } from './eventfd-check.js'
@@ -31,7 +32,8 @@ export class Vring {
   readonly index: number
   readonly #host: VringHost
   #size = 0
-  #base = 0
+  /** undefined: that of a ring that nobody has used. */
+  #base: number | undefined
   #address: VringAddress | undefined
   #kick = -1
   #call = -1
@@ -51,7 +53,7 @@ export class Vring {
 
   /** Where the ring stands: what was set, or where the device stopped. Behind the times while the ring is active. */
   get base(): number {
-    return this.#base
+    return this.#base ?? (this.#packed ? PACKED_BASE_NEW : 0)
   }
 
   get started(): boolean {
@@ -154,7 +156,7 @@ export class Vring {
     this.#dropKick()
     closeFd(this.#call)
     this.#call = -1
-    return this.#base
+    return this.base
   }
 
   /**
@@ -166,7 +168,7 @@ export class Vring {
     await this.#deactivate(true)
     this.#started = false
     this.#size = 0
-    this.#base = 0
+    this.#base = undefined
     this.#address = undefined
     this.#dropKick()
   }
@@ -223,7 +225,7 @@ export class Vring {
     if (!this.#active) return
     this.#base = await this.#host.device.stopRing(this.index, discard)
     this.#active = false
-    this.#host.ringStopped(this.index, this.#base)
+    this.#host.ringStopped(this.index, this.base)
   }
 
   #setup(): RingSetup {
@@ -231,12 +233,12 @@ export class Vring {
     if (this.#size === 0 || address === undefined) throw this.#refusal('VUS_RING_NOT_CONFIGURED')
     // Again: the features may have changed since the messages came.
     this.#checkSize(this.#size)
-    this.#checkBase(this.#base)
+    this.#checkBase(this.base)
     this.#checkAlignment(address)
     return {
       index: this.index,
       size: this.#size,
-      base: this.#base,
+      base: this.base,
       desc: address.desc,
       avail: address.avail,
       used: address.used,

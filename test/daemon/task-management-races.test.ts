@@ -209,7 +209,7 @@ class Races {
     for (const queue of this.initiator.queues) {
       queue.collect()
       t.equal(queue.broken, undefined, `ring ${queue.index} has answered nothing twice`)
-      t.equal(queue.driver.deviceUsedIndex, queue.driver.availIndex, 'and everything')
+      t.equal(queue.driver.outstanding, 0, 'and everything')
     }
     t.ok(
       this.#rooms.every(({ user }) => user?.intact ?? true),

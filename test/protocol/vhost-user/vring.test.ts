@@ -1,6 +1,15 @@
 import { close, createEventfd, drainEventfd, dup } from 'memfd-mmap'
 import t from 'tap'
-import { DeviceError, featureMask, packBase, VHOST_F, VIRTIO_F, Vring, type VringAddress } from 'vhost-user-protocol-ts'
+import {
+  DeviceError,
+  featureMask,
+  PACKED_BASE_NEW,
+  packBase,
+  VHOST_F,
+  VIRTIO_F,
+  Vring,
+  type VringAddress,
+} from 'vhost-user-protocol-ts'
 import { Files, leakless } from '../../support/vhost-user/harness.js'
 import { RecordingDevice } from '../../support/vhost-user/recording-device.js'
 
@@ -335,4 +344,15 @@ leakless(t, 'a ring that the device does not stop stays active, its descriptors 
   await t.rejects(ring.stop(), { message: 'stuck' })
   t.equal(ring.active, true)
   await finish(opened)
+})
+
+leakless(t, 'a packed ring that nobody has used begins in its first lap', async (t) => {
+  const { device, ring } = await running(PACKED)
+  t.equal(ring.base, PACKED_BASE_NEW)
+  device.bases.set(2, 0x0005_8005)
+  t.equal(await ring.stop(), 0x0005_8005)
+  await ring.reset()
+  t.equal(ring.base, PACKED_BASE_NEW, 'as a reset one does')
+  t.equal(await ring.stop(), PACKED_BASE_NEW)
+  ring.release()
 })

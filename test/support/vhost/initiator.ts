@@ -9,6 +9,7 @@ import {
   FrontEnd,
   hasFeature,
   type InflightBuffer,
+  PACKED_BASE_NEW,
   SplitDriver,
   TMF_REQUEST,
   TMF_RESPONSE,
@@ -110,10 +111,11 @@ export class Initiator {
       eventIdx: hasFeature(negotiated.features, VIRTIO_F.EVENT_IDX),
       indirectEntries: o.indirectEntries ?? 16,
       region: o.ringRegion ?? 0,
+      packed: hasFeature(negotiated.features, VIRTIO_F.RING_PACKED),
     }
     const count = VQ.REQUEST + (o.queues ?? 1)
     this.queues = Array.from({ length: count }, (_, index) => new Queue(index, this.memory, ring))
-    this.#bases = this.queues.map(() => 0)
+    this.#bases = this.queues.map(({ driver }) => (driver.packed ? PACKED_BASE_NEW : 0))
     this.#events = new EventBuffers(this.queues[VQ.EVENT]!, this.memory, o.dataRegion ?? 0)
   }
 

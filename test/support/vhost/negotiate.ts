@@ -7,6 +7,7 @@ import {
   VIRTIO_F,
   VIRTIO_SCSI_F,
 } from 'vhost-user-protocol-ts'
+import { ringKind } from '../ring-kind.js'
 
 /** What a Linux guest under QEMU asks for. */
 export const GUEST_FEATURES = featureMask(
@@ -18,6 +19,13 @@ export const GUEST_FEATURES = featureMask(
   VIRTIO_SCSI_F.CHANGE,
 )
 
+const PACKED = featureMask(VIRTIO_F.RING_PACKED)
+
+/** With what `packed=on` adds, if tests are to use packed rings. */
+function guestFeatures(): bigint {
+  return ringKind.packed ? GUEST_FEATURES | PACKED : GUEST_FEATURES
+}
+
 /** What QEMU takes of what is offered; without the inflight buffer and dirty logging, which tests set up themselves. */
 export const QEMU_PROTOCOL_FEATURES = featureMask(
   VHOST_USER_PROTOCOL_F.MQ,
@@ -27,7 +35,7 @@ export const QEMU_PROTOCOL_FEATURES = featureMask(
 )
 
 export interface NegotiationOptions {
-  /** Features wanted; those that are offered are taken. Default GUEST_FEATURES. */
+  /** Features wanted; those that are offered are taken. Default GUEST_FEATURES, and RING_PACKED as `ringKind` says. */
   readonly features?: bigint
   /** Default QEMU_PROTOCOL_FEATURES. */
   readonly protocolFeatures?: bigint
@@ -43,7 +51,7 @@ export interface Negotiated {
 
 /** Negotiates in QEMU's order, as far as SET_OWNER and the GET_FEATURES after it. Virtio features are not set yet. */
 export async function negotiate(frontEnd: FrontEnd, o: NegotiationOptions): Promise<Negotiated> {
-  const features = (await frontEnd.getFeatures()) & (o.features ?? GUEST_FEATURES)
+  const features = (await frontEnd.getFeatures()) & (o.features ?? guestFeatures())
   let protocolFeatures = 0n
   let queueNum = 0
   let maxMemSlots = 0

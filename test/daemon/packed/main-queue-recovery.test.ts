@@ -1,0 +1,2 @@
+import '../../support/packed-rings.js'
+import '../main-queue-recovery.test.js'

@@ -1,0 +1,2 @@
+import '../../support/packed-rings.js'
+import '../reattachment.test.js'
