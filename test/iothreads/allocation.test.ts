@@ -39,17 +39,34 @@ const cases: [medium: string, engine: string, size: number, depth: number][] = [
   ['file', 'io_uring', 2 ** 24, 32],
   ['memory', 'io_uring', 2 ** 24, 32],
 ]
+const logged: typeof cases = [
+  ['null', 'io_uring', 2 ** 41, 32],
+  ['file', 'io_uring', 2 ** 24, 32],
+]
 if (LONG) cases.push(['null', 'io_uring', 2 ** 24, 1], ['tmpfs', 'epoll', 2 ** 24, 32], ['memory', 'epoll', 2 ** 24, 4])
 
-for (const [medium, engine, size, depth] of cases) {
-  t.test(`${medium} of ${size / 2 ** 20} MiB, ${engine}, ${depth} in flight`, { timeout: 0 }, async (t) => {
+for (const [[medium, engine, size, depth], log] of [
+  ...cases.map((each) => [each, 'no log'] as const),
+  ...logged.map((each) => [each, 'log'] as const),
+]) {
+  t.test(`${medium} of ${size / 2 ** 20} MiB, ${engine}, ${depth} in flight, ${log}`, { timeout: 0 }, async (t) => {
     let least = Number.POSITIVE_INFINITY
     for (let i = 0; i < ATTEMPTS && least >= MOST; i++) {
-      least = Math.min(least, await measure(t, [medium, engine, String(REQUESTS), String(size), String(depth), 'low']))
+      least = Math.min(
+        least,
+        await measure(t, [medium, engine, String(REQUESTS), String(size), String(depth), 'low', log]),
+      )
     }
     t.ok(least < MOST, `${least} bytes for each request`)
   })
 }
+
+t.test('what is in flight is noted', { timeout: 0 }, async (t) => {
+  const args = ['null', 'io_uring', String(REQUESTS), String(2 ** 41), '32', 'low', 'no log', 'noted']
+  let least = Number.POSITIVE_INFINITY
+  for (let i = 0; i < ATTEMPTS && least >= MOST; i++) least = Math.min(least, await measure(t, args))
+  t.ok(least < MOST, `${least} bytes for each request`)
+})
 
 t.test('the measure of the measure: one heap number for each request', { timeout: 0 }, async (t) => {
   // An address of 2^31 or more, handed to memcpy.

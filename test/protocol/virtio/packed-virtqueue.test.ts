@@ -1,10 +1,13 @@
 import fc from 'fast-check'
 import t from 'tap'
 import {
+  DirtyLog,
+  LOG_PAGE,
   NO_CHAIN,
   PACKED_BASE_NEW,
   PACKED_DESC_F,
   PACKED_EVENT_F,
+  type PackedRingLog,
   PackedVirtqueue,
   packedBuffer,
 } from 'vhost-user-protocol-ts'
@@ -19,7 +22,7 @@ const AVAILABLE = [AVAIL, USED] as const
 const DONE = [AVAIL | USED, 0] as const
 
 /** A queue over parts that the test can read and write. */
-function bare(size: number, o: { base?: number; eventIdx?: boolean; parts?: PlainParts } = {}) {
+function bare(size: number, o: { base?: number; eventIdx?: boolean; parts?: PlainParts; log?: PackedRingLog } = {}) {
   const parts = o.parts ?? PlainParts.create(size)
   const queue = new PackedVirtqueue({
     size,
@@ -28,6 +31,7 @@ function bare(size: number, o: { base?: number; eventIdx?: boolean; parts?: Plai
     deviceEvent: parts.deviceEvent.buffer,
     base: o.base ?? PACKED_BASE_NEW,
     eventIdx: o.eventIdx ?? false,
+    log: o.log ?? null,
   })
   return {
     queue,
@@ -293,4 +297,62 @@ t.test('any interleaving of the plain driver and the device agrees with the mode
     { numRuns: times(1000) },
   )
   t.ok(laps > times(1000), `the rings went round ${Math.floor(laps)} times`)
+})
+
+t.test('writes to the ring are logged', async (t) => {
+  // Four pages of descriptors.
+  const size = 1024
+  const perPage = 256
+  const bits = new SharedArrayBuffer(8)
+  const words = new Uint32Array(bits)
+  const log = { log: new DirtyLog(bits), desc: LOG_PAGE, deviceEvent: 20 * LOG_PAGE + 8 }
+  const marked = (): number[] => {
+    const pages = [...Array(32).keys()].filter((page) => ((words[0]! >>> page) & 1) === 1)
+    words[0] = 0
+    return pages
+  }
+  const r = bare(size, { log, eventIdx: true })
+  t.equal(r.queue.enableNotifications(), false)
+  t.same(marked(), [20])
+  r.queue.enableNotifications()
+  t.same(marked(), [20])
+  r.queue.disableNotifications()
+  t.same(marked(), [20])
+  r.queue.disableNotifications()
+  t.same(marked(), [], 'it is off already')
+
+  // Chains of these lengths, a batch each: the pages in which used descriptors are.
+  const batches: [lengths: number[], pages: number[]][] = [
+    [[perPage - 1], [1]],
+    [
+      [1, 1],
+      [1, 2],
+    ],
+    [
+      [perPage, 1],
+      [2, 3],
+    ],
+    [[perPage - 2], [3]],
+    [[perPage - 1], [4]],
+    [
+      [1, 10, 1],
+      [1, 4],
+    ],
+  ]
+  let at = 0
+  for (const [lengths, pages] of batches) {
+    for (const count of lengths) {
+      r.setFlags(at % size, AVAILABLE[at < size ? 0 : 1])
+      t.equal(r.queue.available(1), 1)
+      r.queue.fetch()
+      r.queue.advance(packedBuffer(7, count))
+      r.queue.push(packedBuffer(7, count), 0)
+      at += count
+    }
+    t.same(marked(), [], 'not before the driver sees it')
+    r.queue.publish()
+    t.same(marked(), pages, `chains of ${lengths}`)
+  }
+  r.queue.publish()
+  t.same(marked(), [])
 })

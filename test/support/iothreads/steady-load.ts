@@ -1,9 +1,10 @@
 // Keeps an IOThread busy with random reads and writes, and prints on stderr, as JSON, when the measured part of it began
 // and ended. To be run with GC_TRACE_ARG: V8 has stdout for itself. Arguments: null, memory, file, tmpfs or zero (a device
 // of any size); io_uring or epoll; requests; bytes of the medium; requests in flight on each of two queues;
-// and low or high: where the guest's memory is mapped.
+// low or high: where the guest's memory is mapped; log, if what is written to it is to be logged; and noted, if what is in
+// flight is to be noted.
 import { constants } from 'node:fs'
-import { clockMonotonicNs, openFd, signalEventfd } from 'memfd-mmap'
+import { clockMonotonicNs, Mapping, openFd, signalEventfd } from 'memfd-mmap'
 import type { IoThreadOptions } from '../../../iothreads/index.js'
 import type { Medium } from '../../../iothreads/messages.js'
 import { Histogram } from '../../bench/histogram.js'
@@ -21,6 +22,8 @@ const engine = process.argv[3] as IoThreadOptions['engine'] & string
 const wanted = Number(process.argv[4])
 const size = Number(process.argv[5])
 const low = process.argv[7] === 'low'
+const logs = process.argv[8] === 'log'
+const notes = process.argv[9] === 'noted'
 
 const teardowns: (() => unknown)[] = []
 const t = { teardown: (handler: () => unknown) => teardowns.push(handler) }
@@ -28,7 +31,23 @@ const started = await startThread(t, { engine })
 const medium = open()
 // One queue for each kind of request, so that all are on the same thread.
 const units = [unitSpec(medium, { size })]
-const rig = await IoRig.start(t, { units, threads: [started, started], ringSize: 128, indirectEntries: 4, low })
+const rig = await IoRig.start(t, {
+  units,
+  threads: [started, started],
+  ringSize: 128,
+  indirectEntries: 4,
+  low,
+  inflight: notes,
+})
+const log = Mapping.anonymous(64 * 1024)
+if (logs) {
+  // A bit for each page of all of the guest's memory.
+  const { address, length } = log
+  for (let i = 0; i < rig.queues.length; i++) {
+    const used = rig.queues[i]!.driver.usedAddress
+    await rig.startQueue(i, await rig.stopQueue(i), { log: { area: { address, length }, used } })
+  }
+}
 const loads = rig.queues.map((queue, i) => {
   const o = { depth: DEPTH, span: size, style: i === 0 ? 'direct' : 'indirect', target: 0, lun: 0, seed: i } as const
   const options = { ...o, op: i === 0 ? 'randread' : 'randwrite', blockSize: i === 0 ? 4096 : 512 } as const
@@ -74,5 +93,7 @@ const to = Date.now()
 while (loads.some((load) => load.drain() > 0));
 const failed = loads.map((load) => load.firstFailure).join('')
 if (failed !== '') throw new Error(failed)
+if (new Uint8Array(log.view()).some((byte) => byte !== 0) !== logs)
+  throw new Error('what is logged is not as it should be')
 process.stderr.write(`${JSON.stringify({ from, to, requests })}\n`)
 for (const teardown of teardowns.reverse()) await teardown()
