@@ -1,5 +1,5 @@
 import { Mapping } from 'memfd-mmap'
-import { type ChainStyle, PACKED_BASE_NEW } from 'vhost-user-protocol-ts'
+import { type ChainStyle, inflightStride, PACKED_BASE_NEW } from 'vhost-user-protocol-ts'
 import {
   type Command,
   IoThread,
@@ -70,6 +70,8 @@ export interface IoRigOptions {
   /** Whether the IOThreads have it mapped below 2^31 (see Mapping). Default: false. */
   readonly low?: boolean
   readonly controller?: string
+  /** What is in flight is noted. Default: false. */
+  readonly inflight?: boolean
 }
 
 /** A controller on IOThreads, driven directly: guest memory, rings and their driver's side in this process. */
@@ -82,6 +84,8 @@ export class IoRig {
   /** Guest memory as the IOThreads see it. */
   readonly #host: Mapping
   readonly #o: IoRigOptions
+  /** Guest addresses and lengths of the queues' inflight regions. */
+  readonly #regions: readonly { address: number; length: number }[] = []
   readonly #areas: { layout: ChainLayout; bytes: number }[] = []
 
   private constructor(o: IoRigOptions) {
@@ -96,6 +100,9 @@ export class IoRig {
     const size = o.ringSize ?? 256
     const ring = { size, eventIdx: o.eventIdx ?? true, indirectEntries: o.indirectEntries ?? 16, region: 0 }
     this.queues = o.threads.map((_, i) => new Queue(2 + i, this.memory, ring))
+    const length = inflightStride(this.queues[0]!.driver.packed ? 'packed' : 'split', size)
+    if (o.inflight === true)
+      this.#regions = this.queues.map(() => ({ address: this.memory.allocate(length, 64).address, length }))
     this.statistics = o.threads.map(() => new QueueStatistics(o.units.length))
   }
 
@@ -148,6 +155,9 @@ export class IoRig {
       callFd,
       errFd,
       statistics: this.statistics[i]!.memory,
+      ...(this.#regions.length > 0 && {
+        inflight: { ...this.#regions[i]!, address: host(this.#regions[i]!.address), entries: driver.size },
+      }),
     }
   }
 
