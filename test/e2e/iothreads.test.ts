@@ -1,6 +1,6 @@
 import { existsSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { threadTimes, threadUse } from '../bench/thread-times.js'
 import { Ctl } from '../support/ctl.js'
 import { type Daemon, startDaemon } from '../support/daemon.js'
@@ -9,6 +9,8 @@ import { Background } from '../support/guest/background.js'
 import type { RunResult } from '../support/guest/channel.js'
 import { FioLoad, verifiedWrites } from '../support/guest/fio-load.js'
 import { type Guest, startGuest } from '../support/guest/guest.js'
+import { noErrorInGuest, verified } from '../support/guest/load-check.js'
+import { progress, requestsOf } from '../support/guest/progress.js'
 import { vhostUserScsi } from '../support/guest/qemu.js'
 import { guestTest } from '../support/guest/requirements.js'
 import { CommandResults, DID_RESET } from '../support/guest/scsi-results.js'
@@ -53,9 +55,6 @@ interface Move {
   'pause-ns': number
 }
 
-const requestsOf = (metrics: Metrics, queue: number): number =>
-  metrics.sum('vhost_user_scsi_requests_total', { queue: `${queue}` })
-
 const errorsOf = (metrics: Metrics, labels: Record<string, string>): number =>
   metrics.sum('vhost_user_scsi_errors_total', labels)
 
@@ -66,15 +65,6 @@ const fetched = (metrics: Metrics): Record<string, number> =>
       .select('vhost_user_scsi_iothread_requests_total')
       .map(({ labels, value }) => [labels.iothread ?? '', value] as const),
   )
-
-/** Waits until each queue has ended so many requests more. */
-const progress = async (daemon: Daemon, requests: number): Promise<void> => {
-  const from = await daemon.metrics()
-  await eventually(PATIENCE, `${requests} requests more on each queue`, async () => {
-    const now = await daemon.metrics()
-    return QUEUES.every((queue) => requestsOf(now, queue) >= requestsOf(from, queue) + requests) || undefined
-  })
-}
 
 /**
  * Resets a disk that verifiedWrites write to with a depth of DEPTH while requests of both queues are in flight: the
@@ -99,25 +89,6 @@ const resetWrites = async (daemon: Daemon, guest: Guest, disk: string): Promise<
     process.kill('SIGCONT')
   }
   return reset.ended(PATIENCE)
-}
-
-/** Ends a load of verifiedWrites and looks at what fio found. */
-const verified = async (t: Test, load: FioLoad): Promise<void> => {
-  const jobs = await load.stop()
-  t.ok(jobs.length >= QUEUES.length, `${jobs.length} jobs of fio`)
-  const written = MEBIBYTES * 2 ** 20
-  for (const { jobname, error, read, write } of jobs) {
-    const isSound = error === 0 && write.io_bytes === written && read.io_bytes === written
-    t.ok(isSound, `${jobname} has verified all that it has written`, { error, read, write })
-  }
-}
-
-const noErrorInLog = async (t: Test, guest: Guest): Promise<void> => {
-  t.notMatch(
-    await guest.check('dmesg'),
-    /I\/O error|offline|reset failed|blocked for more than|Sense Key/i,
-    'no error in the log',
-  )
 }
 
 t.test('task management and IOThreads of a guest', guestTest(PROGRAMS), async (t) => {
@@ -173,7 +144,7 @@ t.test('task management and IOThreads of a guest', guestTest(PROGRAMS), async (t
     const hasMetAll = async (): Promise<boolean> => (await ended()).every(({ enough }) => enough)
     // A reset can come just between two runs of fio
     for (let i = 0; i < RESETS || (i < MOST_RESETS && !(await hasMetAll())); i++) {
-      await progress(daemon, 20)
+      await progress(daemon, QUEUES, 20)
       t.same(await resetWrites(daemon, guest, through), done, 'reset while writes are in flight')
       t.same(await guest.run(`sg_reset -d /dev/${slow}`), done, 'reset whatever is in flight')
       t.same(await guest.run(`sg_reset -N -d /dev/${through}`), done, 'and without escalation')
@@ -189,8 +160,8 @@ t.test('task management and IOThreads of a guest', guestTest(PROGRAMS), async (t
       t.comment(`sg_reset ${option} (${what}): ${status === 0 ? 'done' : stderr.trim()}`)
       t.ok(status === 0 || /may not be available/.test(stderr), `${what} reset: done, or not to be had`, { stderr })
     }
-    await progress(daemon, 50)
-    await verified(t, load)
+    await progress(daemon, QUEUES, 50)
+    await verified(t, load, MEBIBYTES)
     for (const { jobname, error, read } of await unverified.stop()) {
       t.same({ error, ios: read.total_ios }, { error: 0, ios: SLOW_READS }, `each request of ${jobname} has ended`)
     }
@@ -207,7 +178,7 @@ t.test('task management and IOThreads of a guest', guestTest(PROGRAMS), async (t
       t.equal(failed, told, 'the guest has seen as many fail as the daemon has, unit attentions among them')
     }
     await results.stop()
-    await noErrorInLog(t, guest)
+    await noErrorInGuest(t, guest)
   })
 
   await t.test('queues move to other IOThreads under load', async (t) => {
@@ -225,7 +196,7 @@ t.test('task management and IOThreads of a guest', guestTest(PROGRAMS), async (t
     t.match(added, { id: 'fast', queues: [] }, 'an IOThread more')
     t.ok(existsSync(`/proc/${daemon.pid}/task/${added.tid}`), 'a thread of the daemon')
     const load = await FioLoad.start(guest, verifiedWrites([cached, through], MEBIBYTES))
-    await progress(daemon, 50)
+    await progress(daemon, QUEUES, 50)
 
     const serving = initial.map(({ iothread }) => iothread)
     const moved = QUEUES.map(() => 0)
@@ -250,12 +221,12 @@ t.test('task management and IOThreads of a guest', guestTest(PROGRAMS), async (t
     for (let round = 0; round < ROUNDS; round++) {
       await attach(QUEUES, iothreads[round % iothreads.length]!)
       await attach([round % QUEUES.length], iothreads[(round + 2) % iothreads.length]!)
-      await progress(daemon, 20)
+      await progress(daemon, QUEUES, 20)
     }
     await attach(QUEUES, 'fast')
 
     const settled = await daemon.metrics()
-    await progress(daemon, 100)
+    await progress(daemon, QUEUES, 100)
     const now = await daemon.metrics()
     const counts = [before, settled, now].map(fetched)
     t.comment('requests of each IOThread: before, after the moves, at last', counts)
@@ -294,7 +265,7 @@ t.test('task management and IOThreads of a guest', guestTest(PROGRAMS), async (t
       'the end of the thread',
       () => !existsSync(`/proc/${daemon.pid}/task/${added.tid}`) || undefined,
     )
-    await progress(daemon, 50)
+    await progress(daemon, QUEUES, 50)
     const [io0, io1, ...others] = await iothreadList()
     t.same(others, [], 'two are left')
     const table = new RegExp(
@@ -302,13 +273,13 @@ t.test('task management and IOThreads of a guest', guestTest(PROGRAMS), async (t
     )
     t.match(await ctl.run('queues'), { status: 0, stdout: table, stderr: '' }, 'the table tells it')
 
-    await verified(t, load)
+    await verified(t, load, MEBIBYTES)
     const after = await daemon.metrics()
     for (const lun of ['cached0', 'through0']) {
       t.equal(errorsOf(after, { lun }), errorsOf(before, { lun }), `no request of ${lun} has failed`)
     }
     t.equal(after.sum('vhost_user_scsi_faults_total'), 0, 'no fault of a ring or a request')
-    await noErrorInLog(t, guest)
+    await noErrorInGuest(t, guest)
     pauses.sort((a, b) => a - b)
     const [median, most] = [pauses[pauses.length >> 1]!, pauses.at(-1)!].map((ns) => `${(ns / 1e6).toFixed(2)} ms`)
     t.comment(`${pauses.length} moves, pause: median ${median}, at most ${most}`)

@@ -21,3 +21,12 @@ export const sharedMappings = (pid: number): string[] =>
   readFileSync(`/proc/${pid}/maps`, 'utf8')
     .split('\n')
     .filter((line) => /^\S+ ...s /.test(line))
+
+/** How much of a mapping (a line of /proc/PID/maps) the process itself has touched, in bytes; undefined: it is gone. */
+export const touchedBytes = (pid: number, mapping: string): number | undefined => {
+  const lines = readFileSync(`/proc/${pid}/smaps`, 'utf8').split('\n')
+  const start = lines.indexOf(mapping)
+  if (start < 0) return undefined
+  const rss = lines.slice(start).find((line) => line.startsWith('Rss:'))
+  return Number(/\d+/.exec(rss ?? '')?.[0]) * 1024
+}

@@ -15,6 +15,7 @@ export interface GuestOptions {
   devices: readonly string[]
   /** The programs to have in the guest, beside busybox: names, or paths, which may be of other files too. */
   programs?: readonly string[]
+  /** As QEMU's `-m` takes it. */
   memory?: string
   cpus?: number
   /** What else is worth reading when something fails, such as the daemon's stderr. */

@@ -15,7 +15,7 @@ export interface Qemu {
 export interface QemuOptions {
   /** The program. */
   qemu: string
-  /** As `-m` takes it. */
+  /** As `-m` takes it: `512M`, or `512M,slots=2,maxmem=1G` where DIMMs may be plugged. */
   memory: string
   cpus: number
   /** How many chardevs there are for `args` to use; they are connected sockets. */
@@ -31,10 +31,11 @@ const MONITOR_FD = 3
  */
 export const startQemu = async (t: Teardown, options: QemuOptions): Promise<Qemu> => {
   const sockets = Array.from({ length: options.sockets ?? 0 }, (_, index) => MONITOR_FD + 1 + index)
+  const [size] = options.memory.split(',')
   const args = [
     ...['-no-user-config', '-nodefaults', '-nographic', '-machine', 'q35,memory-backend=ram'],
     ...['-accel', 'tcg,thread=multi', '-smp', `${options.cpus}`, '-m', options.memory],
-    ...['-object', `memory-backend-memfd,id=ram,size=${options.memory},share=on`, '-serial', 'stdio'],
+    ...['-object', `memory-backend-memfd,id=ram,size=${size},share=on`, '-serial', 'stdio'],
     ...['-chardev', `socket,id=monitor,fd=${MONITOR_FD}`, '-mon', 'chardev=monitor,mode=control'],
     ...sockets.flatMap((fd, index) => ['-chardev', `socket,id=socket${index},fd=${fd}`]),
     ...options.args,
