@@ -27,7 +27,7 @@ const READERS = 4
 const SIZE = 2 * WRITTEN + READERS * READ
 const ENOUGH = 50
 
-t.setTimeout(240_000 + 240_000 * MIGRATIONS)
+t.setTimeout(2 * (240_000 + 240_000 * MIGRATIONS))
 
 const requests = async (daemon: Daemon): Promise<number> =>
   (await daemon.metrics()).sum('vhost_user_scsi_requests_total', {})
@@ -61,7 +61,7 @@ const startReader = (guest: Guest, disk: string, reader: number, digest: string)
      echo "$rounds"`,
   )
 
-const migrate = async (t: Test): Promise<void> => {
+const migrate = async (t: Test, properties: string): Promise<void> => {
   const image = sparseImage(tempDir(t), 'disk.img', SIZE)
   const digests = Array.from({ length: READERS }, (_, reader) => fill(image, reader))
   const daemons: Daemon[] = []
@@ -69,7 +69,7 @@ const migrate = async (t: Test): Promise<void> => {
     daemons.push(await startDaemon(t, [...IOTHREADS, `--lun=id=file0,target=0,lun=0,path=${image}`]))
   }
   const options = (daemon: Daemon): GuestOptions => ({
-    devices: vhostUserScsi(daemon.socketPath, 2),
+    devices: vhostUserScsi(daemon.socketPath, 2, properties),
     programs: PROGRAMS,
     report: () => daemon.child.report(),
   })
@@ -112,4 +112,8 @@ const migrate = async (t: Test): Promise<void> => {
   for (const each of daemons) t.same(await each.stop(), { code: 0, signal: null })
 }
 
-t.test('back and forth under verified I/O', guestTest(PROGRAMS), migrate)
+for (const packed of ['off', 'on']) {
+  t.test(`back and forth under verified I/O, packed=${packed}`, guestTest(PROGRAMS), (t) =>
+    migrate(t, `packed=${packed}`),
+  )
+}
