@@ -13,8 +13,6 @@ import { times } from '../support/long.js'
 import type { Teardown } from '../support/teardown.js'
 import { tempDir } from '../support/temp-dir.js'
 
-t.setTimeout(480_000)
-
 const PROGRAMS = ['dd']
 const BLOCK = 4096
 const REBOOTS = Math.min(times(3), 20)
@@ -22,6 +20,8 @@ const WRITERS = 4
 /** The first block of a writer. */
 const REGION = 4096
 const ENOUGH = 100
+
+t.setTimeout(480_000 + 60_000 * REBOOTS)
 
 const start = (t: Teardown, daemon: Daemon): Promise<Guest> =>
   startGuest(t, {
