@@ -175,7 +175,7 @@ t.test('requests that are not served', async (t) => {
     return send(frame(REQUEST.ADD_MEM_REG, VERSION, payload), [createMemfd('x', 4096)])
   })
   await bed.suffers(t, 'features that were not offered', { VUS_FEATURES_NOT_OFFERED: 1 }, () =>
-    send(frame(REQUEST.SET_FEATURES, VERSION, maskPayload(1n << 34n))),
+    send(frame(REQUEST.SET_FEATURES, VERSION, maskPayload(1n << 40n))),
   )
   await bed.suffers(t, 'protocol features that were not offered', { VUS_FEATURES_NOT_OFFERED: 1 }, () =>
     send(frame(REQUEST.SET_PROTOCOL_FEATURES, VERSION, maskPayload(1n << 63n))),
