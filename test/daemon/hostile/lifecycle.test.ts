@@ -7,7 +7,7 @@ import { footprint, settledFootprint } from '../../support/footprint.js'
 import { PATIENCE, REGIONS, serve, soon, writeAndRead } from '../../support/hostile/bed.js'
 import { frame } from '../../support/hostile/frame.js'
 import { Initiator } from '../../support/vhost/initiator.js'
-import { splitDriver } from '../../support/vhost/ring-driver.js'
+import { breakRing } from '../../support/vhost/ring-driver.js'
 
 t.setTimeout(240_000)
 
@@ -102,7 +102,7 @@ t.test('SIGTERM', async (t) => {
     'with a ring that is broken': async (t, daemon) => {
       const initiator = await connect(t, daemon)
       const queue = initiator.request(0)
-      splitDriver(queue.driver).publishRaw(1000)
+      breakRing(queue.driver)
       queue.kick()
       await soon('the end of the ring', queue.breaks())
     },

@@ -1,0 +1,2 @@
+import '../../support/packed-rings.js'
+import '../hostile/memory.test.js'
