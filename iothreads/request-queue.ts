@@ -22,6 +22,7 @@ import { READ, READ_FAULTS, type RequestReader } from './request-reader.js'
 import type { RequestTable } from './request-table.js'
 import type { ResponseWriter } from './response-writer.js'
 import { OPERATION, operationOf, QUEUE_FIELD, type QueueStatistics } from './statistics.js'
+import { matches, Sweeps } from './sweeps.js'
 import { THREAD_FIELD, type ThreadStatistics } from './thread-statistics.js'
 import type { UnitBinding } from './unit-binding.js'
 import type { UnitMap } from './unit-map.js'
@@ -55,14 +56,6 @@ export interface RequestQueueParts {
 
 const { SIZE: RESPONSE_SIZE } = CMD_RESPONSE
 
-/** A task management function that is for the next `left` chains as well: they were in the ring when it came. */
-interface Sweep {
-  readonly filter: TaskFilter
-  readonly reason: number
-  readonly waiter: CancelWaiter
-  left: number
-}
-
 /**
  * One request virtqueue: fetches requests, has SCSI decode them, has the driver move the data, and answers. Owned by
  * exactly one IOThread at a time; nothing here is shared but the ring itself.
@@ -90,7 +83,7 @@ export class RequestQueue {
   readonly #parameters = new Uint8Array(MAX_PARAMETER_BYTES)
   readonly #fault: (code: string, fatal: boolean) => void
   readonly #mediumFault: (unit: number, errno: number) => void
-  #sweeps: Sweep[] | null = null
+  readonly #sweeps = new Sweeps()
   readonly #inflight: Inflight | null
   readonly #takeover: Takeover | null
   /** How many requests the predecessor left, and how many of them were started again. */
@@ -135,7 +128,7 @@ export class RequestQueue {
     if (!this.fetching || this.#resumed < this.#recovered) return resumed
     const virtqueue = this.virtqueue
     // What a sweep answers gives its place in the table back at once.
-    const count = virtqueue.available(this.#sweeps === null ? this.table.free : undefined)
+    const count = virtqueue.available(this.#sweeps.active ? undefined : this.table.free)
     if (count === 0) return resumed
     if (count < 0) {
       this.#break(RING_INDEX_FAULT)
@@ -160,7 +153,7 @@ export class RequestQueue {
         }
       }
       if (outcome !== READ.OK) this.#reject(request, outcome)
-      else if (this.#sweeps === null || !this.#swept(request, fetched)) this.#start(request)
+      else if (!this.#sweeps.active || !this.#swept(request, fetched)) this.#start(request)
     }
     if (fetched > 0) this.#begun(fetched)
     return resumed + fetched
@@ -169,7 +162,7 @@ export class RequestQueue {
   #begun(count: number): void {
     this.statistics.add(QUEUE_FIELD.BATCHES)
     this.#threadStatistics.add(THREAD_FIELD.REQUESTS, count)
-    this.#passed(count)
+    this.#sweeps.passed(count)
   }
 
   /** Starts again what the predecessor had in flight, as far as there is room for it; how many. It is noted already. */
@@ -186,7 +179,7 @@ export class RequestQueue {
         this.table.give(request)
         this.#break(CHAIN_FAULTS[outcome]!)
       } else if (outcome !== READ.OK) this.#reject(request, outcome)
-      else if (this.#sweeps === null || !this.#swept(request, started)) this.#start(request)
+      else if (!this.#sweeps.active || !this.#swept(request, started)) this.#start(request)
     }
     if (started > 0) this.#begun(started)
     return started
@@ -231,9 +224,7 @@ export class RequestQueue {
   /** Nothing is fetched from now on. */
   stopFetching(): void {
     this.fetching = false
-    const left = this.#unresumed
-    for (const sweep of this.#sweeps ?? []) sweep.left = Math.min(sweep.left, left)
-    this.#passed(0)
+    this.#sweeps.end(this.#unresumed)
   }
 
   #break(code: string): void {
@@ -484,9 +475,9 @@ export class RequestQueue {
     }
   }
 
-  /** The requests in flight for a unit, with `tag` (two signed halves) or any. */
-  matching(target: number, lun: number, tag: TaskFilter['tag']): Request[] {
-    return this.table.requests.filter((request) => request.active && matches(request, target, lun, tag))
+  /** The requests in flight that a function is for. */
+  matching(filter: TaskFilter): Request[] {
+    return this.table.requests.filter((request) => request.active && matches(request, filter))
   }
 
   /**
@@ -496,41 +487,18 @@ export class RequestQueue {
   sweep(filter: TaskFilter, reason: number, waiter: CancelWaiter): void {
     const left = this.#unresumed + (this.fetching ? Math.max(0, this.virtqueue.available()) : 0)
     if (left === 0) return
-    waiter.remaining++
-    this.#sweeps ??= []
-    this.#sweeps.push({ filter, reason, waiter, left })
+    this.#sweeps.add(filter, reason, waiter, left)
     this.drain()
   }
 
   /** Whether the request, which is the chain number `position` of this pass, has been answered by a sweep. */
   #swept(request: Request, position: number): boolean {
-    const { target, lun } = request
-    for (const { filter, reason, waiter, left } of this.#sweeps!) {
-      if (position > left || !matches(request, filter.target, filter.lun, filter.tag)) continue
-      waiter.count++
-      request.cancel = reason
-      request.unit = this.units.find(target, lun)
-      request.operation = OPERATION.OTHER
-      this.#cancelled(request)
-      return true
-    }
-    return false
+    const reason = this.#sweeps.match(request, position)
+    if (reason === undefined) return false
+    request.cancel = reason
+    request.unit = this.units.find(request.target, request.lun)
+    request.operation = OPERATION.OTHER
+    this.#cancelled(request)
+    return true
   }
-
-  /** Ends the sweeps whose chains have all been fetched. */
-  #passed(fetched: number): void {
-    if (this.#sweeps === null) return
-    const left = this.#sweeps.filter((sweep) => {
-      sweep.left -= fetched
-      if (sweep.left > 0) return true
-      sweep.waiter.remaining--
-      return false
-    })
-    this.#sweeps = left.length > 0 ? left : null
-  }
-}
-
-function matches(request: Request, target: number, lun: number, tag: TaskFilter['tag']): boolean {
-  if (request.target !== target || request.lun !== lun) return false
-  return tag === null || (request.tagLow === tag[0] && request.tagHigh === tag[1])
 }

@@ -30,7 +30,7 @@ export class TaskFunctions {
     const waiter: Waiting = { id, count: 0, remaining: 0 }
     const cancelled: Request[] = []
     for (const queue of tasks.queues.values()) {
-      for (const request of queue.matching(filter.target, filter.lun, filter.tag)) {
+      for (const request of queue.matching(filter)) {
         if (request.cancel === CANCEL.NONE) {
           request.cancel = reason
           cancelled.push(request)
@@ -52,7 +52,7 @@ export class TaskFunctions {
     let count = 0
     for (const queue of tasks.queues.values()) {
       queue.drain()
-      count += queue.matching(filter.target, filter.lun, filter.tag).length
+      count += queue.matching(filter).length
     }
     this.#waiting.push({ id, count, remaining: 0 })
   }

@@ -125,7 +125,7 @@ export interface BackendDevice {
   /**
    * The ring is no longer both started and enabled. Resolves when all its requests are complete and no thread uses its
    * descriptors, with the index to continue from (as RingSetup.base). `discard`: nobody is going to continue from there (a reset,
-   * the end of the connection), so that requests of the control queue which wait for others need not be answered.
+   * a front end that has gone), so that requests of the control queue which wait for others need not be answered.
    */
   stopRing(index: number, discard: boolean): Promise<number>
   /** The call descriptor of an active ring changes (-1: none). Resolves when no thread uses the old one any more. */

@@ -175,7 +175,9 @@ export class BackendSession {
   /** The socket closes last: a front end that reconnects must not find the rings of its last session still at work. */
   async #tearDown(end: SessionEnd, reason: unknown): Promise<void> {
     await this.#work.catch(() => {})
-    await allSettled(this.#state.rings.map((ring) => ring.quit())).catch((error) => this.#reportStuck(error))
+    // What a front end that has gone will not see need not be waited for.
+    const discard = end.code !== 'VUS_LOCAL_CLOSE'
+    await allSettled(this.#state.rings.map((ring) => ring.quit(discard))).catch((error) => this.#reportStuck(error))
     try {
       await this.#state.device.disconnect()
       for (const ring of this.#state.rings) ring.release()

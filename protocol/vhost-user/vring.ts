@@ -173,10 +173,10 @@ export class Vring {
     this.#dropKick()
   }
 
-  /** Stops processing because the connection is over. */
-  async quit(): Promise<void> {
+  /** Stops processing because the connection is over. `discard`: see BackendDevice.stopRing. */
+  async quit(discard: boolean): Promise<void> {
     this.#enabled = false
-    await this.#deactivate(true)
+    await this.#deactivate(discard)
   }
 
   /** Closes the descriptors. Only when the device no longer uses them. */

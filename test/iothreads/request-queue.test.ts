@@ -654,7 +654,7 @@ t.test('cancelled requests are answered once, with the reason', async (t) => {
       rig.queue.publish()
       const before = rig.answers()
       t.ok(before.every(({ result }) => result!.response === RESPONSE.OK))
-      const requests = rig.queue.matching(0, 0, null)
+      const requests = rig.queue.matching({ target: 0, lun: 0, tag: null })
       t.equal(requests.length, heads.length - before.length)
       const one: CancelWaiter = { count: requests.length, remaining: requests.length }
       const other: CancelWaiter = { count: 1, remaining: 1 }
@@ -690,7 +690,7 @@ t.test('a flush that fails after it was cancelled is remembered', async (t) => {
   const flush = (result: number): number => {
     rig.submit({ cdb: synchronizeCache10() })
     rig.turn()
-    for (const request of rig.queue.matching(0, 0, null)) request.cancel = CANCEL.ABORTED
+    for (const request of rig.queue.matching({ target: 0, lun: 0, tag: null })) request.cancel = CANCEL.ABORTED
     rig.queue.completed(driver.finish().request, result)
     rig.queue.publish()
     return rig.answers()[0]!.result!.response
@@ -867,7 +867,7 @@ t.test('requests in flight are found by unit and tag', async (t) => {
   for (const [target, lun, tag] of places) rig.submit({ cdb: read10(0, 1), dataIn: 512, target, lun, tag })
   rig.turn()
   const count = (target: number, lun: number, tag: readonly [number, number] | null): number =>
-    rig.queue.matching(target, lun, tag).length
+    rig.queue.matching({ target, lun, tag }).length
   t.equal(count(0, 0, null), 4)
   t.equal(count(0, 0, [5, 0]), 1)
   t.equal(count(0, 0, [5, 256]), 1)

@@ -50,6 +50,7 @@ leakless(t, 'a session that is closed from this side', async (t) => {
   t.equal((await first).code, 'VUS_LOCAL_CLOSE')
   t.equal(await second, await first)
   t.same(harness.device.take(), ['stopRing 2', 'disconnect'])
+  t.same([...harness.device.discards.values()], [false], 'the front end is still there to see answers')
   t.equal(await soon('the front end’s end', harness.frontEnd.closed), undefined)
   files.close()
 })

@@ -51,7 +51,7 @@ const running = async (features = SPLIT) => {
 }
 
 const finish = async ({ ring }: { ring: Vring }): Promise<void> => {
-  await ring.quit()
+  await ring.quit(true)
   ring.release()
 }
 
