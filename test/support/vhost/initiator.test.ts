@@ -5,7 +5,6 @@ import {
   BackendSession,
   EVENT_TYPE,
   featureMask,
-  SESSION_PROTOCOL_FEATURES,
   TMF,
   VHOST_USER_F,
   VHOST_USER_PROTOCOL_F,
@@ -14,7 +13,7 @@ import {
 import { within } from '../deadline.js'
 import type { Teardown } from '../teardown.js'
 import { Initiator, type InitiatorOptions } from './initiator.js'
-import { PlainBackEnd } from './plain-back-end.js'
+import { PLAIN_PROTOCOL_FEATURES, PlainBackEnd } from './plain-back-end.js'
 
 const openFds = () => readdirSync('/proc/self/fd').length
 
@@ -108,7 +107,7 @@ t.test('rings stop, start where they were, and change their call descriptor', as
 })
 
 t.test('memory goes over in one table where slots are not offered', async (t) => {
-  const without = SESSION_PROTOCOL_FEATURES & ~featureMask(VHOST_USER_PROTOCOL_F.CONFIGURE_MEM_SLOTS)
+  const without = PLAIN_PROTOCOL_FEATURES & ~featureMask(VHOST_USER_PROTOCOL_F.CONFIGURE_MEM_SLOTS)
   const { initiator } = await connect(t, {}, new PlainBackEnd(without))
   t.equal((await initiator.scsi({ cdb: [0] })).status, 0)
 })

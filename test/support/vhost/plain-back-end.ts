@@ -13,6 +13,7 @@ import {
   type RingSetup,
   SESSION_PROTOCOL_FEATURES,
   SplitVirtqueue,
+  VHOST_USER_PROTOCOL_F,
   VIRTIO_F,
   VQ,
 } from 'vhost-user-protocol-ts'
@@ -23,6 +24,10 @@ interface Ring {
   readonly kick: FdPoll
   callFd: number
 }
+
+/** What a session can do without the device having a part in it. */
+export const PLAIN_PROTOCOL_FEATURES =
+  SESSION_PROTOCOL_FEATURES & ~featureMask(VHOST_USER_PROTOCOL_F.LOG_SHMFD, VHOST_USER_PROTOCOL_F.INFLIGHT_SHMFD)
 
 /**
  * A virtio-scsi device without SCSI, on the main thread: a command is answered with GOOD, its data-out bytes counted in
@@ -43,7 +48,7 @@ export class PlainBackEnd implements BackendDevice {
   readonly #mappings = new Map<number, { region: MappedRegion; mapping: Mapping }>()
   #memory = new GuestMemory([])
 
-  constructor(protocolFeatures: bigint = SESSION_PROTOCOL_FEATURES) {
+  constructor(protocolFeatures: bigint = PLAIN_PROTOCOL_FEATURES) {
     this.protocolFeatures = protocolFeatures
   }
 
