@@ -19,7 +19,7 @@ import { times } from '../support/long.js'
 import { openFiles, sharedMappings } from '../support/proc.js'
 import type { Initiator } from '../support/vhost/initiator.js'
 import { QEMU_PROTOCOL_FEATURES } from '../support/vhost/negotiate.js'
-import { breakRing, restingBase } from '../support/vhost/ring-driver.js'
+import { breakRing, isSettled } from '../support/vhost/ring-driver.js'
 
 t.setTimeout(240_000)
 
@@ -166,9 +166,8 @@ t.test('a ring goes on exactly where it was stopped', async (t) => {
       }),
     )
     const bases = await initiator.stop()
-    t.same(
-      bases.slice(VQ.REQUEST),
-      requests.map(({ driver }) => restingBase(driver)),
+    t.ok(
+      requests.every(({ driver, index }) => isSettled(driver, bases[index]!)),
       'nothing is in flight',
     )
     const late = [0, 3].map((queue) => initiator.submit({ cdb: TEST_UNIT_READY }, { queue }).done)

@@ -47,6 +47,12 @@ export function restingBase(driver: RingDriver): number {
   return driver.packed ? settledPackedBase(driver.availIndex) : driver.availIndex
 }
 
+/** Whether the device, which stopped at `base`, has completed all that it fetched; the rest may be in the ring still. */
+export function isSettled(driver: RingDriver, base: number): boolean {
+  if (driver instanceof SplitDriver) return base === driver.deviceUsedIndex
+  return (base & 0xffff) === base >>> 16
+}
+
 /** Writes a descriptor of a packed ring, with these flags, as the driver's `i`-th one after the last one that was submitted. */
 export function writeNext(ring: PackedDriver, i: number, address: number, length: number, flags: number): void {
   const { size, availIndex } = ring
