@@ -1,7 +1,8 @@
 /** What the control API can do with a running daemon. */
-import { DEFAULT_POLL_MAX_NS, type IoThread, THREAD_FIELD } from '../iothreads/index.js'
+import { type IoThread, THREAD_FIELD } from '../iothreads/index.js'
 import { FIELD, OPERATION, QUEUE_FIELD, type QueueStatistics } from '../iothreads/statistics.js'
 import { FLAG, MAX_LUN } from '../scsi/index.js'
+import { resolveIothread } from './config.js'
 import {
   ControlError,
   type ControlTarget,
@@ -126,15 +127,9 @@ export class Administration implements ControlTarget {
   }
 
   async addIothread(settings: NewIothread): Promise<IothreadInfo> {
-    const { id, cpus, ...polling } = settings
+    const { id, ...rest } = settings
     const added = await this.#daemon.iothreads
-      .add({
-        ...(id !== undefined && { id }),
-        ...(cpus !== undefined && { cpus }),
-        pollMaxNs: polling['poll-max-ns'] ?? DEFAULT_POLL_MAX_NS,
-        pollGrow: polling['poll-grow'] ?? 0,
-        pollShrink: polling['poll-shrink'] ?? 0,
-      })
+      .add({ ...(id !== undefined && { id }), ...resolveIothread(rest) })
       .catch(refuse)
     this.#log.info({ iothread: added }, `IOThread ${added} added`)
     return this.#iothreadInfo(this.#daemon.iothreads.list().find((each) => each.id === added)!)

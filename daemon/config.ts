@@ -77,14 +77,13 @@ function resolveIothreads(iothreads: readonly IothreadSettings[], faults: string
   return iothreads.map((settings) => {
     if (ids.has(settings.id)) faults.push(`IOThread id "${settings.id}" is used twice`)
     ids.add(settings.id)
-    return resolveIothread(settings)
+    return { id: settings.id, ...resolveIothread(settings) }
   })
 }
 
-/** Fills in the defaults of one IOThread. */
-function resolveIothread({ id, cpus, ...polling }: IothreadSettings): IothreadConfig {
+/** One IOThread but for its id: its settings with the defaults filled in. */
+export function resolveIothread({ cpus, ...polling }: Omit<IothreadSettings, 'id'>): Omit<IothreadConfig, 'id'> {
   return {
-    id,
     ...(cpus !== undefined && { cpus }),
     pollMaxNs: polling['poll-max-ns'] ?? POLL_MAX_NS,
     pollGrow: polling['poll-grow'] ?? 0,
