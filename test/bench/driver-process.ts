@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { clockMonotonicNs, setAffinity } from 'memfd-mmap'
+import { ringKind } from '../support/ring-kind.js'
 import { Initiator } from '../support/vhost/initiator.js'
 import { bareLoop } from './bare-loop.js'
 import { Histogram } from './histogram.js'
@@ -51,6 +52,7 @@ function ringSize(depth: number, indirect: boolean): number {
 async function vhost(job: DriverJob, socketPath: string, pid: number): Promise<DriverReport> {
   const c = job.case
   const depth = c.qd / c.queues
+  ringKind.packed = c.packed
   const initiator = await Initiator.connect(socketPath, {
     queues: c.queues,
     ringSize: ringSize(depth, c.indirect),

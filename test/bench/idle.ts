@@ -28,6 +28,7 @@ const IDLE: Case = {
   iothreads: 4,
   poll: 'adaptive',
   indirect: false,
+  packed: false,
   quick: true,
 }
 

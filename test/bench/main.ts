@@ -11,13 +11,15 @@ import { measureCase } from './measure-case.js'
 import { type Moves, measureMoves, movesTable } from './moves.js'
 import { pollingConditions, pollingTable } from './polling.js'
 import { markdown, type Report } from './report.js'
+import { ringsTable } from './rings.js'
 import { isPolling, isScaling, ROW_SETS, type Row, type RowSet, selectCases } from './row.js'
 import { scalingConditions, scalingTable } from './scaling.js'
 
 const USAGE = `usage: npm run bench -- [--quick] [--json FILE] [--rows SET,...] [--lun LUN,...] [--node-arg ARG]...
   --quick     fewer rows, 3 short runs of each instead of 5
   --json      write the report there too
-  --rows      only these of: basic, scaling (1, 2 and 4 IOThreads), polling (off, adaptive, busy), moves, idle
+  --rows      only these of: basic, scaling (1, 2 and 4 IOThreads), polling (off, adaptive, busy),
+              rings (split, packed), moves, idle
   --lun       only the rows of these of: null, null-delay80, memory, file
   --node-arg  an argument for the daemon's node (a profiler's, say)`
 
@@ -112,6 +114,7 @@ function show({ rows, moves, idle, cpus }: Report): void {
   if (rows.length > 0) console.log(markdown(rows))
   if (rows.some(isScaling)) print('IOThreads', scalingTable(rows), scalingConditions(rows, cpus))
   if (rows.some(isPolling)) print('Polling', pollingTable(rows), pollingConditions(rows))
+  if (rows.some((row) => row.packed)) print('Split and packed rings', ringsTable(rows))
   if (moves.length > 0) {
     const { queues, iothreads, depth } = moves[0]!
     const what = `${queues} queues with ${depth} requests in flight each, given to one of ${iothreads} IOThreads after another, all the time.`

@@ -40,7 +40,7 @@ export function job(c: Case, plan: Plan, { frontEnd, backEnd }: Placement, to?: 
 
 /** Median time of one request through the bare loop at depth 1: what the two CPUs cost each other just now, ns. */
 async function ringRoundTrip(c: Case, plan: Plan, cpus: Placement): Promise<number> {
-  const alone = { ...c, qd: 1, indirect: false }
+  const alone = { ...c, qd: 1, indirect: false, packed: false }
   const report = await drive({ ...job(alone, plan, cpus), warmUp: 0.1, seconds: 0.1, runs: 3 })
   return 1e9 / median(report.iops)
 }
@@ -48,7 +48,7 @@ async function ringRoundTrip(c: Case, plan: Plan, cpus: Placement): Promise<numb
 /** Measures one row, with its reference. */
 export async function measureCase(c: Case, plan: Plan): Promise<Row> {
   const cpus = placement(plan.cpus, c.iothreads)
-  const bareLoop = c.lun === 'null' && !isScaling(c) && (c.poll === 'busy' || !isPolling(c))
+  const bareLoop = c.lun === 'null' && !c.packed && !isScaling(c) && (c.poll === 'busy' || !isPolling(c))
   // Half of the reference's runs before ours and half after: a virtual machine's CPUs may move meanwhile.
   const half = { ...job(c, plan, cpus), runs: Math.ceil(plan.runs / 2) }
   const bare = bareLoop ? (await drive(half)).iops : []

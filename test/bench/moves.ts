@@ -34,7 +34,7 @@ const IOTHREADS = 4
 export function measureMoves(lun: Lun, plan: Plan): Promise<Moves> {
   const c: Case = {
     ...{ lun, op: 'randread', bs: 4096, qd: DEPTH * QUEUES, queues: QUEUES, iothreads: IOTHREADS },
-    ...{ poll: 'adaptive', indirect: false, quick: true },
+    ...{ poll: 'adaptive', indirect: false, packed: false, quick: true },
   }
   return tidily(async (t) => {
     const cpus = placement(plan.cpus, IOTHREADS)

@@ -27,6 +27,7 @@ const COLUMNS: readonly Column<Row>[] = [
   ['queues', (r) => String(r.queues)],
   ['IOThreads', (r) => String(r.iothreads)],
   ['poll', (r) => r.poll],
+  ['ring', (r) => (r.packed ? 'packed' : 'split')],
   ['k IOPS', (r) => thousands(r.iops)],
   ['spread', (r) => percent(r.spread)],
   ['p50 us', (r) => r.p50_us.toFixed(1)],

@@ -18,6 +18,8 @@ export interface Case {
   readonly poll: Poll
   /** Whether chains go through indirect tables, as Linux' driver makes them when it may. */
   readonly indirect: boolean
+  /** Packed rings, not split ones. */
+  readonly packed: boolean
   /** Whether a quick run has it. */
   readonly quick: boolean
 }
@@ -66,6 +68,7 @@ const row = (lun: Lun, op: Op, qd: number, more: Partial<Case> = {}): Case => ({
   iothreads: 1,
   poll: 'busy',
   indirect: false,
+  packed: false,
   quick: false,
   ...more,
 })
@@ -106,13 +109,25 @@ const POLLING: readonly Case[] = (['null', 'file', 'null-delay80'] as const).fla
   (['off', 'adaptive', 'busy'] as const).map((poll) => row(lun, 'randread', 1, { poll, quick: lun === 'file' })),
 )
 
+/** Each row beside its twin with the other kind of ring. */
+const RINGS: readonly Case[] = (['null', 'memory', 'file'] as const).flatMap((lun) =>
+  [1, 32].flatMap((qd) =>
+    [false, true].flatMap((indirect) =>
+      [false, true].map((packed) =>
+        row(lun, 'randread', qd, { packed, indirect, quick: lun === 'null' && qd === 32 && indirect }),
+      ),
+    ),
+  ),
+)
+
 /** The rows of a full run by what they are for. Some serve twice. */
-export const ROW_SETS = { basic: BASIC, scaling: SCALING, polling: POLLING } as const
+export const ROW_SETS = { basic: BASIC, scaling: SCALING, polling: POLLING, rings: RINGS } as const
 
 export type RowSet = keyof typeof ROW_SETS
 
 export const isScaling = (c: Case): boolean => c.queues === QUEUES
-export const isPolling = (c: Case): boolean => c.queues === 1 && c.qd === 1 && c.op === 'randread'
+export const isPolling = (c: Case): boolean =>
+  c.queues === 1 && c.qd === 1 && c.op === 'randread' && !c.indirect && !c.packed
 
 /** The rows of some sets in order, each once. */
 export function selectCases(sets: readonly RowSet[], luns: readonly string[] | undefined, quick: boolean): Case[] {
