@@ -114,7 +114,7 @@ export class IoLoop implements EngineHandler {
   completed(id: number, result: number): void {
     this.#completions = (this.#completions + 1) | 0
     const queue = this.#slots[id >>> SLOT_BITS]!
-    queue.completed(queue.table.requests[id & SLOT_MASK]!, result)
+    queue.execution.completed(queue.table.requests[id & SLOT_MASK]!, result)
   }
 
   readable(token: number): void {

@@ -343,7 +343,7 @@ t.test("the medium's errors become sense data, at any step", async (t) => {
         rig.turn()
         while (driver.waiting > 0) {
           const { request, result } = driver.finish()
-          rig.queue.completed(request, result)
+          rig.queue.execution.completed(request, result)
         }
         rig.queue.publish()
         const [answer] = rig.answers()
@@ -382,7 +382,7 @@ t.test('requests end in any order, each one where it belongs', async (t) => {
   // Every seventh, round and round.
   for (let i = 0; i < 60; i++) {
     const { request, result } = waiting[(i * 7) % 60]!
-    rig.queue.completed(request, result)
+    rig.queue.execution.completed(request, result)
   }
   t.strictSame(rig.answers(), [], 'not before they are published')
   rig.queue.publish()
@@ -410,14 +410,14 @@ t.test('what cannot be worked on yet stays in the ring', async (t) => {
   t.equal(rig.queue.virtqueue.base, ringKind.packed ? 0x8000_8000 + 1024 : 1024)
   for (let i = 0; i < 10; i++) {
     const { request, result } = driver.finish()
-    rig.queue.completed(request, result)
+    rig.queue.execution.completed(request, result)
   }
   t.equal(rig.queue.hasWork(), true)
   t.equal(rig.queue.arm(), true)
   t.equal(rig.queue.drain(), 10)
   while (driver.waiting > 0) {
     const { request, result } = driver.finish()
-    rig.queue.completed(request, result)
+    rig.queue.execution.completed(request, result)
     rig.queue.drain()
   }
   rig.queue.publish()
@@ -548,7 +548,7 @@ t.test('a ring that cannot be understood is dead, and says where it stands', asy
       t.equal(rig.queue.arm(), false)
       t.equal(drainEventfd(errFd), 0, 'told of once')
       const { request, result } = driver.finish()
-      rig.queue.completed(request, result)
+      rig.queue.execution.completed(request, result)
       rig.queue.publish()
       t.strictSame(
         rig.answers().map((answer) => answer.head),
@@ -648,7 +648,7 @@ t.test('cancelled requests are answered once, with the reason', async (t) => {
       for (let step = 0; step < steps; step++) {
         for (let n = driver.waiting; n > 0; n--) {
           const { request, result } = driver.finish()
-          rig.queue.completed(request, result)
+          rig.queue.execution.completed(request, result)
         }
       }
       rig.queue.publish()
@@ -664,7 +664,7 @@ t.test('cancelled requests are answered once, with the reason', async (t) => {
       }
       while (driver.waiting > 0) {
         const { request, result } = driver.finish()
-        rig.queue.completed(request, result)
+        rig.queue.execution.completed(request, result)
       }
       rig.queue.publish()
       const answers = rig.answers()
@@ -691,7 +691,7 @@ t.test('a flush that fails after it was cancelled is remembered', async (t) => {
     rig.submit({ cdb: synchronizeCache10() })
     rig.turn()
     for (const request of rig.queue.matching({ target: 0, lun: 0, tag: null })) request.cancel = CANCEL.ABORTED
-    rig.queue.completed(driver.finish().request, result)
+    rig.queue.execution.completed(driver.finish().request, result)
     rig.queue.publish()
     return rig.answers()[0]!.result!.response
   }
@@ -759,7 +759,7 @@ t.test('a ring that holds more than can be fetched at once is searched to where 
   submit(20, 4)
   const end = (): void => {
     const { request, result } = driver.finish()
-    rig.queue.completed(request, result)
+    rig.queue.execution.completed(request, result)
     rig.queue.drain()
   }
   t.strictSame(
@@ -810,7 +810,7 @@ t.test('a ring that is stopped or breaks is not searched on', async (t) => {
     t.same(waiter, { count: 0, remaining: 0 })
     while (driver.waiting > 0) {
       const { request, result } = driver.finish()
-      rig.queue.completed(request, result)
+      rig.queue.execution.completed(request, result)
     }
   }
 })
@@ -828,7 +828,7 @@ t.test('after a failed flush nothing is called written any more', async (t) => {
   driver.pending = true
   rig.submit({ cdb: synchronizeCache10() })
   rig.turn()
-  rig.queue.completed(driver.finish().request, -ERRNO.EIO)
+  rig.queue.execution.completed(driver.finish().request, -ERRNO.EIO)
   rig.queue.publish()
   t.match(rig.answers()[0]!.result, { response: RESPONSE.OK, status: STATUS.CHECK_CONDITION })
   t.strictSame(rig.mediumFaults, [{ unit: 0, errno: ERRNO.EIO }])
@@ -878,7 +878,7 @@ t.test('requests in flight are found by unit and tag', async (t) => {
   t.equal(count(1, 1, null), 0)
   while (driver.waiting > 0) {
     const { request, result } = driver.finish()
-    rig.queue.completed(request, result)
+    rig.queue.execution.completed(request, result)
   }
   t.equal(count(0, 0, null), 0)
 })

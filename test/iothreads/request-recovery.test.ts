@@ -33,7 +33,7 @@ function kill(rig: QueueRig, driver: FakeDriver): void {
 function finish(rig: QueueRig, driver: FakeDriver, count = driver.waiting): void {
   for (let i = 0; i < count; i++) {
     const { request, result } = driver.finish()
-    rig.queue.completed(request, result)
+    rig.queue.execution.completed(request, result)
   }
 }
 
@@ -68,13 +68,13 @@ for (const packed of [false, true]) {
     t.same(blocks(driver), [5, 3, 8, 1, 9])
     // The second and the fourth end, and only the second of them is seen by the driver.
     const [first, second, third, fourth, fifth] = Array.from({ length: 5 }, () => driver.finish())
-    rig.queue.completed(second!.request, second!.result)
+    rig.queue.execution.completed(second!.request, second!.result)
     rig.queue.publish()
     t.same(
       rig.answers().map(({ head }) => head),
       [heads[1]],
     )
-    rig.queue.completed(fourth!.request, fourth!.result)
+    rig.queue.execution.completed(fourth!.request, fourth!.result)
     t.equal(driver.waiting, 0)
     t.ok(first && third && fifth)
 

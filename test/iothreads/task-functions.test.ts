@@ -24,7 +24,7 @@ function setting(t: Teardown) {
   const ended: Request[] = []
   const holding = new NullDriver(3600e9, (request, result) => {
     ended.push(request)
-    held.queue.completed(request, result)
+    held.queue.execution.completed(request, result)
   })
   const held = new QueueRig(t, { units: [{ ...UNIT, driver: holding }], slot: 1 })
   const cancelled: number[] = []
@@ -50,7 +50,7 @@ function setting(t: Teardown) {
   /** Ends the driver's oldest I/O. */
   const finish = (result?: number): void => {
     const done = driver.finish()
-    busy.queue.completed(done.request, result ?? done.result)
+    busy.queue.execution.completed(done.request, result ?? done.result)
   }
   return { driver, busy, held, ended, cancelled, replies, functions, tasks, submit, answers, finish }
 }
