@@ -26,6 +26,8 @@ export interface BlockIo {
   /** fdatasync. */
   flush(id: number, fd: number): number
   fallocate(id: number, fd: number, mode: number, offset: number, length: number): number
+  /** posix_fadvise. */
+  fadvise(id: number, fd: number, offset: number, length: number, advice: number): number
 }
 
 /** Not a result: it comes later. Below every -errno. */
@@ -35,3 +37,9 @@ export const RWF_DSYNC = 2
 
 /** fallocate modes (linux/falloc.h). */
 export const FALLOC_FL = { KEEP_SIZE: 1, PUNCH_HOLE: 2, ZERO_RANGE: 16 } as const
+
+/** posix_fadvise advice (linux/fadvise.h). */
+export const FADV_WILLNEED = 3
+
+/** lseek whence (linux/fs.h). */
+export const SEEK = { DATA: 3, HOLE: 4 } as const

@@ -1,6 +1,14 @@
 import { ERRNO } from 'memfd-mmap'
 import { CMD_RESPONSE, type GuestMemory, RESPONSE, type Virtqueue } from 'vhost-user-protocol-ts'
-import { ACTION, complete, FLAG, MAX_PARAMETER_BYTES, parameterListLength } from '../scsi/index.js'
+import {
+  ACTION,
+  complete,
+  FLAG,
+  MAX_PARAMETER_BYTES,
+  parameterListLength,
+  SENSE,
+  type TaskAnswer,
+} from '../scsi/index.js'
 import { PENDING } from './block-io.js'
 import type { BouncePool } from './bounce-pool.js'
 import {
@@ -13,13 +21,14 @@ import {
   zeroRange,
 } from './composite.js'
 import { BIDIRECTIONAL_FAULT, LUN_FAULT } from './faults.js'
+import type { Concluding, Forwarding } from './forwarding.js'
 import type { Inflight } from './inflight.js'
 import { CANCEL, type Request } from './request.js'
 import { TARGET_NONE } from './request-header.js'
 import type { RequestLog } from './request-log.js'
 import type { RequestTable } from './request-table.js'
 import type { ResponseWriter } from './response-writer.js'
-import { operationOf, QUEUE_FIELD, type QueueStatistics } from './statistics.js'
+import { OPERATION, operationOf, QUEUE_FIELD, type QueueStatistics } from './statistics.js'
 import type { UnitBinding } from './unit-binding.js'
 import type { UnitMap } from './unit-map.js'
 
@@ -32,6 +41,8 @@ export interface RequestExecutionParts {
   units: UnitMap
   pool: BouncePool
   statistics: QueueStatistics
+  /** For what the main thread executes. */
+  forwarding: Forwarding
   /** The dirty log of a migration; null: nothing is logged. */
   log: RequestLog | null
   /** Who notes what is in flight; null: nobody. */
@@ -45,7 +56,7 @@ export interface RequestExecutionParts {
 const { SIZE: RESPONSE_SIZE } = CMD_RESPONSE
 
 /** What happens to a queue's request between its fetch and its answer: SCSI decodes it, the driver moves the data. */
-export class RequestExecution {
+export class RequestExecution implements Concluding {
   readonly #virtqueue: Virtqueue
   readonly #memory: GuestMemory
   readonly #table: RequestTable
@@ -53,6 +64,7 @@ export class RequestExecution {
   readonly #units: UnitMap
   readonly #pool: BouncePool
   readonly #statistics: QueueStatistics
+  readonly #forwarding: Forwarding
   readonly #log: RequestLog | null
   readonly #inflight: Inflight | null
   /** Parameter lists are parsed before anything else is fetched: one buffer serves all requests. */
@@ -68,6 +80,7 @@ export class RequestExecution {
     this.#units = parts.units
     this.#pool = parts.pool
     this.#statistics = parts.statistics
+    this.#forwarding = parts.forwarding
     this.#log = parts.log
     this.#inflight = parts.inflight
     this.#fault = parts.fault
@@ -171,8 +184,15 @@ export class RequestExecution {
         return this.#begin(request, zeroRange(this.#context(request), request, task.mayUnmap))
       case ACTION.WRITE_PATTERN:
         return this.#begin(request, patternPieces(this.#context(request), request))
+      case ACTION.FORWARD:
+        return this.#forwarding.forward(this, request)
       case ACTION.COMPARE:
         return this.#begin(request, comparePieces(this.#context(request), request))
+      case ACTION.PREFETCH:
+        return driver.prefetch(request, task.offset, task.length)
+      case ACTION.FIND_HOLE:
+      case ACTION.FIND_DATA:
+        return driver.extent(task.offset, task.length, task.action === ACTION.FIND_DATA)
       default:
         return this.#begin(request, verifyPieces(this.#context(request), request))
     }
@@ -202,6 +222,42 @@ export class RequestExecution {
       if (failed && request.task.action === ACTION.FLUSH) this.#flushFailed(request, result)
       this.cancelled(request)
     } else this.#proceed(request, request.steps === null ? result : this.#step(request, result))
+  }
+
+  /** The main thread has executed the request's command. */
+  concluded(request: Request, answer: TaskAnswer): void {
+    if (request.cancel !== CANCEL.NONE) {
+      this.cancelled(request)
+      return
+    }
+    request.task.conclude(answer)
+    if (answer.overrun) this.#refuse(request, RESPONSE.OVERRUN)
+    else this.#finish(request)
+  }
+
+  /** Has the server of a forwarded request that has been cancelled end it early; nothing happens if it is not forwarded. */
+  recall(request: Request): void {
+    if (request.ticket !== 0) this.#forwarding.recall(request)
+  }
+
+  /**
+   * Executes again what another process may have executed already; where that could make a difference, the initiator hears that it was
+   * aborted (SAM-5 does not know such a device; of what SPC-4 has, COMMANDS CLEARED BY DEVICE SERVER says it best).
+   */
+  startAgain(request: Request): void {
+    const unit = this.#units.find(request.target, request.lun)
+    const task = request.task
+    if (unit === null || unit.nexus.unit.commands.find(task.cdbBytes).repeatable) {
+      this.start(request)
+      return
+    }
+    request.cancel = CANCEL.NONE
+    request.unit = unit
+    request.operation = OPERATION.OTHER
+    task.reset()
+    task.descriptorSense = (unit.nexus.unit.state.flags & FLAG.DESCRIPTOR_SENSE) !== 0
+    task.fail(SENSE.COMMANDS_CLEARED_BY_DEVICE_SERVER)
+    this.#finish(request)
   }
 
   /**
@@ -277,6 +333,7 @@ export class RequestExecution {
     if (this.#inflight !== null) this.#inflight.complete(request.noted)
     this.#virtqueue.push(request.head, length)
     this.#table.give(request)
+    if (request.waiters !== null) release(request)
   }
 
   /** Answers a request that was taken away from its initiator. */
@@ -287,9 +344,11 @@ export class RequestExecution {
     const response = request.cancel === CANCEL.RESET ? RESPONSE.RESET : RESPONSE.ABORTED
     if (request.unit !== null) this.#statistics.count(request.unit.index, request.operation, 0, true)
     this.#refuse(request, response)
-    if (request.waiters !== null) {
-      for (const waiter of request.waiters) waiter.remaining--
-      request.waiters = null
-    }
   }
+}
+
+/** Tells those who wait for the end of a request. */
+function release(request: Request): void {
+  for (const waiter of request.waiters!) waiter.remaining--
+  request.waiters = null
 }

@@ -1,4 +1,4 @@
-import { fallocate, fdatasync, pread, preadv2, pwrite, pwritev2 } from 'memfd-mmap'
+import { fallocate, fdatasync, posixFadvise, pread, preadv2, pwrite, pwritev2 } from 'memfd-mmap'
 import type { BlockIo } from './block-io.js'
 import { IovecScratch } from './iovec-scratch.js'
 
@@ -40,6 +40,10 @@ export class SyncIo implements BlockIo {
 
   fallocate(_id: number, fd: number, mode: number, offset: number, length: number): number {
     return fallocate(fd, mode, offset, length)
+  }
+
+  fadvise(_id: number, fd: number, offset: number, length: number, advice: number): number {
+    return posixFadvise(fd, offset, length, advice)
   }
 
   close(): void {

@@ -18,6 +18,9 @@ const KIND = { REQUEST: 0, WATCH: 1, IGNORED: 2 } as const
 /** Files that can be registered; any further one is used by its descriptor. */
 const FILES = 1024
 
+/** The entry has 32 bits for it (64 since Linux 6.9); the kernel reads less than that ahead anyway. */
+const MAX_ADVICE = 2 ** 30
+
 const ENTRIES = 1024
 const COMPLETIONS = 4096
 
@@ -171,6 +174,12 @@ export class UringEngine implements EventEngine, BlockIo {
   fallocate(id: number, fd: number, mode: number, offset: number, length: number): number {
     // The length goes where an address usually is, the mode where a length is.
     this.#prepareIo(IORING_OP.FALLOCATE, fd, id, length, mode, offset)
+    return PENDING
+  }
+
+  fadvise(id: number, fd: number, offset: number, length: number, advice: number): number {
+    const at = this.#prepareIo(IORING_OP.FADVISE, fd, id, 0, Math.min(length, MAX_ADVICE), offset)
+    this.#ring.sqes[at + SQE.OP_FLAGS] = advice
     return PENDING
   }
 

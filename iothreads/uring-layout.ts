@@ -24,6 +24,7 @@ export const IORING_OP = {
   FALLOCATE: 17,
   READ: 22,
   WRITE: 23,
+  FADVISE: 24,
 } as const
 
 /** sqe.flags, in the first word of an entry: `fd` is an index into the registered files. */

@@ -27,6 +27,12 @@ export const ACTION = {
   VERIFY: 8,
   /** `program` says. */
   PROGRAM: 9,
+  /** [offset, offset + length) is likely to be read soon. */
+  PREFETCH: 11,
+  /** How many of the `length` bytes from offset on are deallocated; the result tells, 0: the first one is not. */
+  FIND_HOLE: 12,
+  /** How many of them are allocated. */
+  FIND_DATA: 13,
 } as const
 
 /** Which way the data phase of a command goes. */
@@ -43,6 +49,16 @@ export const MAX_PARAMETER_BYTES = 65536
  * -errno).
  */
 export type Program = Generator<void, void, number>
+
+/** What leaves the medium as it is. */
+const READING: ReadonlySet<number> = new Set([
+  ACTION.READ,
+  ACTION.COMPARE,
+  ACTION.VERIFY,
+  ACTION.PREFETCH,
+  ACTION.FIND_HOLE,
+  ACTION.FIND_DATA,
+])
 
 const NO_BYTES = new Uint8Array(0)
 
@@ -185,10 +201,9 @@ export class Task {
    * for EAGAIN (nothing left to run it with) TASK SET FULL, for EBADE (reserved below us) RESERVATION CONFLICT.
    */
   failErrno(errno: number): void {
-    const reading = this.action === ACTION.READ || this.action === ACTION.VERIFY || this.action === ACTION.COMPARE
     if (errno === ERRNO.EBADE) this.end(STATUS.RESERVATION_CONFLICT)
     else if (errno === ERRNO.EAGAIN) this.end(STATUS.TASK_SET_FULL)
-    else this.fail(senseFromErrno(errno, !reading))
+    else this.fail(senseFromErrno(errno, !READING.has(this.action)))
   }
 
   /** Ends the command with a status other than CHECK CONDITION, and no data. */

@@ -23,6 +23,12 @@ export interface Driver {
   discard(request: Request, offset: number, length: number): number
   /** Zeroes and keeps the range allocated. -EOPNOTSUPP: cannot, write zeros instead. */
   zero(request: Request, offset: number, length: number): number
+  /** Has the range read ahead, as far as the medium does that; a hint, which moves nothing yet. */
+  prefetch(request: Request, offset: number, length: number): number
+  /**
+   * How many of the `length` bytes at `offset` are in a hole that begins there (`data`: are allocated); 0: none. Always at once.
+   */
+  extent(offset: number, length: number, data: boolean): number
   /** Where requests wait that the driver ends by itself, not the kernel; null: it does not do that. */
   readonly delayLine: DelayLine | null
 }

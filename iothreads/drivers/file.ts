@@ -1,4 +1,5 @@
-import { type BlockIo, FALLOC_FL, RWF_DSYNC } from '../block-io.js'
+import { type BlockIo, FADV_WILLNEED, FALLOC_FL, RWF_DSYNC } from '../block-io.js'
+import { fileExtent } from '../file-extent.js'
 import type { Request } from '../request.js'
 import type { RequestTable } from '../request-table.js'
 import type { Driver } from './driver.js'
@@ -42,6 +43,14 @@ export class FileDriver implements Driver {
 
   zero(request: Request, offset: number, length: number): number {
     return this.#io.fallocate(request.id, this.#fd, FALLOC_FL.ZERO_RANGE | FALLOC_FL.KEEP_SIZE, offset, length)
+  }
+
+  prefetch(request: Request, offset: number, length: number): number {
+    return this.#io.fadvise(request.id, this.#fd, offset, length, FADV_WILLNEED)
+  }
+
+  extent(offset: number, length: number, data: boolean): number {
+    return fileExtent(this.#fd, offset, length, data)
   }
 }
 

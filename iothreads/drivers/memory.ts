@@ -1,5 +1,6 @@
 import { fallocate, memcpy } from 'memfd-mmap'
 import { FALLOC_FL } from '../block-io.js'
+import { fileExtent } from '../file-extent.js'
 import type { Request } from '../request.js'
 import type { RequestTable } from '../request-table.js'
 import type { Driver } from './driver.js'
@@ -51,5 +52,13 @@ export class MemoryDriver implements Driver {
   zero(request: Request, offset: number, length: number): number {
     // A hole of a memfd reads as zeros and is filled when written: nothing else would differ.
     return this.discard(request, offset, length)
+  }
+
+  prefetch(_request: Request, _offset: number, _length: number): number {
+    return 0
+  }
+
+  extent(offset: number, length: number, data: boolean): number {
+    return fileExtent(this.#fd, offset, length, data)
   }
 }

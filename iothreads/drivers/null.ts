@@ -41,4 +41,13 @@ export class NullDriver implements Driver {
   zero(request: Request, _offset: number, _length: number): number {
     return this.#end(request, 0)
   }
+
+  prefetch(request: Request, _offset: number, _length: number): number {
+    return this.#end(request, 0)
+  }
+
+  /** Nothing is known of it, so all of it counts as allocated. */
+  extent(_offset: number, length: number, data: boolean): number {
+    return data ? length : 0
+  }
 }

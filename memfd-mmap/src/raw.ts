@@ -28,6 +28,8 @@ const c = {
   memcmp: declare('memcmp', 'int', [LONG, LONG, 'size_t']),
   fallocate: declare('fallocate', 'int', ['int', 'int', LONG, LONG]),
   ftruncate: declare('ftruncate', 'int', ['int', LONG]),
+  lseek: declare('lseek', 'long', ['int', LONG, 'int']),
+  posixFadvise: declare('posix_fadvise', 'int', ['int', LONG, LONG, 'int']),
   fdatasync: declare('fdatasync', 'int', ['int']),
   fsync: declare('fsync', 'int', ['int']),
   fcntl: declare('fcntl', 'int', ['int', 'int', LONG]),
@@ -125,6 +127,16 @@ export function memcmp(a: number, b: number, length: number): number {
 /** fallocate(2) with FALLOC_FL_* mode bits. */
 export function fallocate(fd: number, mode: number, offset: number, length: number): number {
   return result(c.fallocate(fd, mode, offset, length))
+}
+
+/** lseek(2). Moves the offset that every descriptor of the open file description shares: pread and its like do not use it. */
+export function lseek(fd: number, offset: number, whence: number): number {
+  return result(c.lseek(fd, offset, whence))
+}
+
+/** posix_fadvise(2): 0 or -errno. */
+export function posixFadvise(fd: number, offset: number, length: number, advice: number): number {
+  return -c.posixFadvise(fd, offset, length, advice)
 }
 
 /** ftruncate(2). */

@@ -13,10 +13,12 @@ import {
   ftruncate,
   gettid,
   IOVEC,
+  lseek,
   memcmp,
   memcpy,
   memmove,
   memset,
+  posixFadvise,
   pread,
   preadv,
   preadv2,
@@ -35,7 +37,7 @@ import {
 import t from 'tap'
 import { run } from './children/run.js'
 
-const { EBADF, EFAULT, EINVAL, ENOSYS } = constants.errno
+const { EBADF, EFAULT, EINVAL, ENOSYS, ENXIO } = constants.errno
 const SYS =
   process.arch === 'x64'
     ? { read: 0, pread64: 17, getpid: 39, ftruncate: 77 }
@@ -139,6 +141,20 @@ t.test('fallocate, fsync, fdatasync', async (t) => {
   t.equal(fsync(fd), 0)
   t.equal(fdatasync(fd), 0)
   t.equal(fdatasync(-1), -EBADF)
+})
+
+t.test('lseek finds data and holes; posix_fadvise answers 0 or -errno', async (t) => {
+  const fd = createMemfd('raw', 3 * 65536)
+  t.teardown(() => close(fd))
+  const [SEEK_DATA, SEEK_HOLE, WILLNEED] = [3, 4, 3]
+  t.equal(pwrite(fd, address, 1, 65536), 1)
+  t.equal(lseek(fd, 0, SEEK_DATA), 65536)
+  t.ok(lseek(fd, 65536, SEEK_HOLE) > 65536)
+  t.equal(lseek(fd, 2 * 65536, SEEK_DATA), -ENXIO)
+  t.equal(lseek(fd, 0, 99), -EINVAL)
+  t.equal(posixFadvise(fd, 0, 65536, WILLNEED), 0)
+  t.equal(posixFadvise(fd, 0, 65536, 99), -EINVAL)
+  t.equal(posixFadvise(-1, 0, 0, WILLNEED), -EBADF)
 })
 
 t.test('dup makes a close-on-exec descriptor, close closes one', async (t) => {

@@ -102,6 +102,12 @@ for (const [name, open] of Object.entries(ways)) {
     t.equal(content[12288], 0x33)
     t.equal(content[16384], zeroed === 0 ? 0 : 0x33)
     t.equal(content.length, SIZE, 'nothing makes the file longer or shorter')
+    t.equal(
+      run(() => driver.prefetch(request, 0, SIZE)),
+      0,
+    )
+    t.equal(driver.extent(8192, SIZE - 8192, false), 4096)
+    t.equal(driver.extent(0, 100, true), 100)
   })
 }
 
@@ -112,6 +118,7 @@ t.test('FUA asks for RWF_DSYNC, on writes only', async (t) => {
     transferVector: (...args) => flags.push(args[6]),
     flush: () => 0,
     fallocate: () => 0,
+    fadvise: () => 0,
   }
   const rig = new SegmentRig(t, 8192)
   const driver = new FileDriver(io, 3)

@@ -49,6 +49,24 @@ t.test('copies between segments and the medium', async (t) => {
   t.equal(Buffer.compare(content(), model), 0)
 })
 
+t.test('extents of the medium, and nothing to read ahead', async (t) => {
+  const rig = new SegmentRig(t, 4096)
+  const { medium } = testMedium(t, 'memory', SIZE)
+  if (medium.kind !== 'memory') throw new TypeError(medium.kind)
+  const driver = new MemoryDriver(medium.fd, medium.address)
+  const request = rig.request([])
+  t.equal(driver.prefetch(request, 0, SIZE), 0)
+  t.equal(driver.extent(0, SIZE, false), SIZE)
+  t.equal(driver.extent(0, SIZE, true), 0)
+  rig.bytes.fill(1)
+  driver.buffer(request, true, rig.address, 65536, 4096, false)
+  t.equal(driver.extent(0, SIZE, false), 65536)
+  t.equal(driver.extent(0, 512, false), 512)
+  t.equal(driver.extent(65536, SIZE - 65536, true), 4096)
+  driver.discard(request, 65536, 4096)
+  t.equal(driver.extent(4096, SIZE - 4096, false), SIZE - 4096)
+})
+
 t.test('what the kernel refuses is a result', async (t) => {
   const rig = new SegmentRig(t, 4096)
   t.equal(new MemoryDriver(-1, 0).discard(rig.request([]), 0, 512), -ERRNO.EBADF)

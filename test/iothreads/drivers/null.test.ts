@@ -17,6 +17,7 @@ const operations = (driver: NullDriver, request: Request, rig: SegmentRig): numb
   driver.flush(request),
   driver.discard(request, 0, 512),
   driver.zero(request, 0, 512),
+  driver.prefetch(request, 0, 512),
 ]
 
 t.test('without a delay everything ends at once and nothing is moved', async (t) => {
@@ -25,8 +26,10 @@ t.test('without a delay everything ends at once and nothing is moved', async (t)
   const request = rig.request([[0, 512]], [[1024, 512]])
   const driver = new NullDriver(0, () => t.fail('ended twice'))
   t.equal(driver.delayLine, null)
-  t.strictSame(operations(driver, request, rig), [512, 2 ** 29, 77, 0, 0, 0])
+  t.strictSame(operations(driver, request, rig), [512, 2 ** 29, 77, 0, 0, 0, 0])
   t.ok(rig.bytes.every((byte) => byte === 0x12))
+  t.equal(driver.extent(512, 4096, true), 4096, 'all of it counts as allocated')
+  t.equal(driver.extent(512, 4096, false), 0)
 })
 
 t.test('with a delay everything ends later, in order', async (t) => {
@@ -38,12 +41,12 @@ t.test('with a delay everything ends later, in order', async (t) => {
     ended.push(result)
   })
   const before = clockMonotonicNs()
-  t.strictSame(operations(driver, request, rig), new Array(6).fill(PENDING))
+  t.strictSame(operations(driver, request, rig), new Array(7).fill(PENDING))
   const line = driver.delayLine!
   t.ok(line.deadline >= before + 1e9)
   line.poll(before + 1e9 - 1)
   t.strictSame(ended, [])
   line.poll(clockMonotonicNs() + 1e9)
-  t.strictSame(ended, [512, 2 ** 29, 77, 0, 0, 0])
+  t.strictSame(ended, [512, 2 ** 29, 77, 0, 0, 0, 0])
   t.equal(line.deadline, Number.POSITIVE_INFINITY)
 })

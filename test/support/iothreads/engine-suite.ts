@@ -3,7 +3,7 @@ import { constants } from 'node:fs'
 import { join } from 'node:path'
 import { createEventfd, drainEventfd, ERRNO, fileSize, IOVEC, Mapping, openFd, raw, signalEventfd } from 'memfd-mmap'
 import type { Test } from 'tap'
-import { FALLOC_FL, PENDING, RWF_DSYNC } from '../../../iothreads/block-io.js'
+import { FADV_WILLNEED, FALLOC_FL, PENDING, RWF_DSYNC } from '../../../iothreads/block-io.js'
 import type { EngineHandler, EventEngine } from '../../../iothreads/event-engine.js'
 import { openFiles, sharedMappings } from '../proc.js'
 import { tempDir } from '../temp-dir.js'
@@ -213,6 +213,12 @@ export function engineSuite(t: Test, create: (handler: EngineHandler) => EventEn
       const zeroed = run((id) => io.fallocate(id, fd, FALLOC_FL.ZERO_RANGE | FALLOC_FL.KEEP_SIZE, far, 4000))
       t.ok(zeroed === 0 || zeroed === -ERRNO.EOPNOTSUPP)
       if (place === 'tmpfs') t.equal(zeroed, -ERRNO.EOPNOTSUPP)
+      for (const length of [4096, 2 ** 40]) {
+        t.equal(
+          run((id) => io.fadvise(id, fd, far, length, FADV_WILLNEED)),
+          0,
+        )
+      }
     })
   }
 
@@ -253,6 +259,10 @@ export function engineSuite(t: Test, create: (handler: EngineHandler) => EventEn
     t.equal(
       run((id) => io.fallocate(id, readOnly, 3, 0, 512)),
       -ERRNO.EBADF,
+    )
+    t.equal(
+      run((id) => io.fadvise(id, fd, 0, 512, 99)),
+      -ERRNO.EINVAL,
     )
   })
 

@@ -4,7 +4,7 @@ import type { Driver } from '../../../iothreads/drivers/driver.js'
 import type { Request } from '../../../iothreads/request.js'
 import type { RequestTable } from '../../../iothreads/request-table.js'
 
-export type Operation = 'transfer' | 'buffer' | 'flush' | 'discard' | 'zero'
+export type Operation = 'transfer' | 'buffer' | 'flush' | 'discard' | 'zero' | 'prefetch'
 
 /** What a driver was asked to do. */
 export interface Call {
@@ -94,6 +94,17 @@ export class FakeDriver implements Driver {
 
   zero(request: Request, offset: number, length: number): number {
     return this.#clear('zero', request, offset, length)
+  }
+
+  prefetch(request: Request, offset: number, length: number): number {
+    return this.#end({ operation: 'prefetch', write: false, offset, length, sync: false, request }, () => 0)
+  }
+
+  /** Bytes of 0 are holes, of any length. */
+  extent(offset: number, length: number, data: boolean): number {
+    let count = 0
+    while (count < length && (this.bytes[offset + count] !== 0) === data) count++
+    return count
   }
 
   #clear(operation: Operation, request: Request, offset: number, length: number): number {
