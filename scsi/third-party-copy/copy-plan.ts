@@ -70,7 +70,8 @@ export function isDesignatedBy(identification: Uint8Array, unit: CopyUnit): bool
     const isSameKind =
       (identification[at + DESIGNATION.CODE_SET]! & 0x0f) === codeSet &&
       (identification[at + DESIGNATION.TYPE]! & 0x3f) === designatorType
-    if (isSameKind && value.length === designator.length && value.every((byte, i) => byte === designator[i])) return true
+    if (isSameKind && value.length === designator.length && value.every((byte, i) => byte === designator[i]))
+      return true
     at += DESIGNATION.SIZE + length
   }
   return false
