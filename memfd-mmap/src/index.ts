@@ -1,5 +1,6 @@
 /** Linux memory and descriptors for Node. */
 export * from './clock.js'
+export * from './copy-range.js'
 export * from './epoll.js'
 export { ERRNO, errnoName, SystemError } from './errno.js'
 export * from './eventfd.js'

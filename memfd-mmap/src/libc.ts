@@ -17,6 +17,16 @@ export function declare(name: string, result: 'int' | 'long' | 'void', parameter
   return process_.func(name, result, parameters as string[])
 }
 
+/**
+ * The same as a function that runs on a thread of Node's pool and takes a callback as its last argument. errno is not to be had.
+ */
+export function declareAsync(name: string, result: 'int' | 'long', parameters: readonly string[]): AsyncNumberFunction {
+  return process_.func(name, result, parameters as string[]).async
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: as below
+type AsyncNumberFunction = (...parameters: any[]) => void
+
 // biome-ignore lint/suspicious/noExplicitAny: each wrapper states its own parameter types
 type NumberFunction = (...parameters: any[]) => number
 
