@@ -1,5 +1,6 @@
 import { LIMITS } from '../block-limits.js'
 import type { Nexus } from '../nexus.js'
+import { SENSE } from '../sense.js'
 import { ACTION, type Task } from '../task.js'
 import { FLAG } from '../unit-state.js'
 import { decode10, decode16, locate } from './read-write.js'
@@ -25,18 +26,25 @@ export function writeSame16(task: Task, nexus: Nexus, flags: number): void {
 
 /**
  * WRITE SAME: zeros are a block operation of their own, which may deallocate where UNMAP asks for it; blocks with other
- * content are written even then, for an unmapped block reads as zeros (LBPRZ, SBC-3 5.42).
+ * content are written even then, for an unmapped block reads as zeros (LBPRZ, SBC-3 5.42). No number of blocks: all up to
+ * the end of the medium. Data-out is one block, and a buffer of another length is refused: there is no telling which of
+ * the two the initiator has got wrong.
  */
 function writeSame(task: Task, nexus: Nexus, flags: number, noData: boolean, blocksByte: number): void {
   const unit = nexus.unit
+  if (task.length === 0) task.length = Math.max(1, unit.state.capacity - task.offset)
   const blocks = task.length
   if (!locate(task, unit)) return
-  if (blocks === 0 || blocks > LIMITS.WRITE_SAME_BLOCKS) {
+  if (blocks > LIMITS.WRITE_SAME_BLOCKS) {
     task.failCdbField(blocksByte, 7)
     return
   }
   task.fua = (flags & FLAG.WRITE_CACHE) === 0
   if (!noData) {
+    if (task.dataOutLength !== unit.blockSize) {
+      task.fail(SENSE.INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT)
+      return
+    }
     if (!task.takesParameters(unit.blockSize)) return
     if (!isZero(task.parameters, unit.blockSize)) {
       task.patternLength = unit.blockSize
