@@ -78,6 +78,7 @@ export class ControllerLuns {
       readOnly: place.readOnly,
       attention,
       unit: lun,
+      executor: lun.executor,
       announce: (type, reason) => this.#announce(place, type, reason),
     }
     if (!this.#known.includes(place.id)) this.#known.push(place.id)

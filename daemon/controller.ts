@@ -28,7 +28,7 @@ import { GuestMemoryTable, type MemoryEntry } from './guest-memory-table.js'
 import { hostRing } from './host-ring.js'
 import { InflightBuffers } from './inflight-buffers.js'
 import type { Log } from './log.js'
-import type { Lun } from './lun.js'
+import type { Lun, LunNexus } from './lun.js'
 import { LunError } from './lun-error.js'
 import type { QueueSource } from './metrics.js'
 import { MigrationLog } from './migration-log.js'
@@ -162,6 +162,11 @@ export class Controller implements BackendDevice {
   /** Its LUNs and their addresses. */
   get luns(): readonly LunPlace[] {
     return this.#luns.places
+  }
+
+  /** The LUN at an address. */
+  nexusAt(target: number, lun: number): LunNexus | undefined {
+    return this.#luns.nexuses.find((nexus) => nexus.target === target && nexus.lun === lun)
   }
 
   /** The id of a LUN by its place in the statistics. */

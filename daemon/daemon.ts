@@ -5,6 +5,7 @@ import type { ControlServer } from './control/server.js'
 import { Controller } from './controller.js'
 import type { ControllerConfig, DaemonConfig } from './daemon-config.js'
 import { FaultLog } from './fault-log.js'
+import { ForwardedCommands } from './forwarded-commands.js'
 import { IothreadPool } from './iothread-pool.js'
 import { Listener } from './listener.js'
 import type { Log } from './log.js'
@@ -42,6 +43,10 @@ class Daemon implements RunningDaemon {
   readonly #opened: Listener[] = []
   readonly #served: Served[] = []
   readonly #faults: FaultLog
+  readonly #forwarded = new ForwardedCommands(
+    (id, target, lun) => this.#controller(id)?.nexusAt(target, lun),
+    (error) => this.#fail(error),
+  )
   #controlServer: ControlServer | undefined
   #metricsServer: MetricsServer | undefined
   #ready = false
@@ -56,6 +61,8 @@ class Daemon implements RunningDaemon {
         fault: (fault) => this.#faults.ringFault(fault),
         mediumFault: (fault) => this.#faults.mediumFault(fault),
         failed: (error) => this.#fail(error),
+        forwarded: (task) => this.#forwarded.forwarded(task),
+        recalled: (task) => this.#forwarded.recalled(task),
       },
       log,
     )
@@ -64,13 +71,17 @@ class Daemon implements RunningDaemon {
       daemonVersion(),
     )
     this.#faults = new FaultLog(log, this.#metrics, (id, place) => {
-      return this.#served.find(({ controller }) => controller.id === id)?.controller.lunAt(place)
+      return this.#controller(id)?.lunAt(place)
     })
     this.finished = new Promise((resolve, reject) => {
       this.#finish = resolve
       this.#fail = reject
     })
     this.finished.catch(() => {})
+  }
+
+  #controller(id: string): Controller | undefined {
+    return this.#served.find(({ controller }) => controller.id === id)?.controller
   }
 
   async start(): Promise<void> {

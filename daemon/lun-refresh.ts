@@ -10,7 +10,8 @@ import { LunError } from './lun-error.js'
 /** Reason of a PARAM_CHANGE event: additional sense code in the low byte, its qualifier in the next (virtio 1.3 5.6.6.3). */
 const CAPACITY_CHANGED = eventReason(SENSE.CAPACITY_DATA_HAS_CHANGED)
 
-function eventReason(sense: number): number {
+/** The reason of an event that tells of a unit attention. */
+export function eventReason(sense: number): number {
   return ((sense >>> 8) & 0xff) | ((sense & 0xff) << 8)
 }
 

@@ -2,11 +2,13 @@
 import { constants } from 'node:fs'
 import { close, createMemfd, F_SEAL_GROW, F_SEAL_SHRINK, Mapping, openFd, statfsType, TMPFS_MAGIC } from 'memfd-mmap'
 import type { Medium } from '../iothreads/index.js'
-import { FLAG, type UnitConfig, UnitState } from '../scsi/index.js'
+import { FLAG, LogicalUnit, type UnitConfig, UnitServer, UnitState } from '../scsi/index.js'
 import type { LunConfig } from './daemon-config.js'
 import { errorCode, errorReason, StartError } from './errors.js'
 import { ImageLock } from './image-lock.js'
 import type { ManagedNexus } from './task-manager.js'
+import { performEffect } from './unit-effects.js'
+import { UnitExecutor } from './unit-executor.js'
 
 /** Without updates of the access time at each read, which only a file's owner may ask for. */
 function openImage(path: string, access: number): number {
@@ -21,6 +23,8 @@ function openImage(path: string, access: number): number {
 /** A LUN as one controller has it. */
 export interface LunNexus extends ManagedNexus {
   readonly readOnly: boolean
+  /** The LUN's. */
+  readonly executor: UnitExecutor
   /** Tells the driver of an event at the LUN, if it takes part in such events (virtio 1.3 5.6.6.3). */
   announce(type: number, reason: number): void
 }
@@ -34,6 +38,8 @@ export class Lun {
   readonly lock: ImageLock | undefined
   /** The controllers' ways to it. */
   readonly nexuses = new Set<LunNexus>()
+  /** Of commands that IOThreads leave to the main thread. */
+  readonly executor: UnitExecutor
   readonly #fd: number
   readonly #mapping: Mapping | undefined
 
@@ -62,6 +68,8 @@ export class Lun {
     }
     const flags = (config.readOnly ? FLAG.READ_ONLY : 0) | (config.writeCache ? FLAG.WRITE_CACHE : 0)
     this.state = UnitState.create(config.size / blockSize, flags)
+    const server = new UnitServer(new LogicalUnit(this.unit, this.state), this.nexuses)
+    this.executor = new UnitExecutor(server, (effect, nexus) => performEffect(this, effect, nexus))
   }
 
   /** @throws StartError where the medium cannot be had */

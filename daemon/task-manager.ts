@@ -61,6 +61,12 @@ async function abort(nexus: ManagedNexus, tag: Tag | null, epoch: Epoch): Promis
   return RESPONSE.OK
 }
 
+/** Ends all tasks of a nexus that its IOThreads know of, for another initiator; resolves with their number when they are answered. */
+export function abortTasks(nexus: ManagedNexus): Promise<number> {
+  const { controller, target, lun } = nexus
+  return sum(nexus, { type: 'cancel', controller, target, lun, tag: null, reason: CANCEL.ABORTED })
+}
+
 /** SAM-5 7.9, 7.10: whether there is such a task of this initiator. */
 async function query(nexus: ManagedNexus, tag: Tag | null): Promise<number> {
   const { controller, target, lun } = nexus

@@ -19,7 +19,8 @@ export interface StepContext {
   readonly pool: BouncePool
 }
 
-function* settled(result: number): Steps {
+/** What a driver has answered, or will. */
+export function* settled(result: number): Steps {
   return result === PENDING ? yield : result
 }
 
@@ -160,6 +161,36 @@ export function zeroPieces(context: StepContext, request: Request): Steps {
   return withBounce(context, function* (bounce) {
     bounce.bytes[0] = 0
     return yield* fill(context, request, bounce, 1)
+  })
+}
+
+/** Writes the task's range with a pattern of BOUNCE_BYTES at most, over and over. */
+export function fillRange(context: StepContext, request: Request, pattern: Uint8Array): Steps {
+  return withBounce(context, function* (bounce) {
+    bounce.bytes.set(pattern)
+    return yield* fill(context, request, bounce, pattern.length)
+  })
+}
+
+/**
+ * Copies the task's `length` bytes from `sourceOffset` of another medium, or of this one, to its range. Ranges that overlap come out as if
+ * the source had been read before anything was written.
+ */
+export function copyPieces(context: StepContext, request: Request, source: Driver, sourceOffset: number): Steps {
+  const { offset, length } = request.task
+  const from = { ...context, driver: source }
+  const backwards = sourceOffset < offset
+  return withBounce(context, function* (bounce) {
+    for (let done = 0; done < length; ) {
+      const part = Math.min(BOUNCE_BYTES, length - done)
+      const at = backwards ? length - done - part : done
+      const read = yield* whole(from, request, false, bounce.address, sourceOffset + at, part, false)
+      if (read < 0) return read
+      const written = yield* whole(context, request, true, bounce.address, offset + at, part, false)
+      if (written < 0) return written
+      done += part
+    }
+    return length
   })
 }
 

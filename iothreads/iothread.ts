@@ -1,6 +1,16 @@
 import { Worker } from 'node:worker_threads'
 import { close, createEventfd, signalEventfd } from 'memfd-mmap'
-import { BELL, BELL_WORD, type Command, type CommandMessage, type Report, type WorkerOptions } from './messages.js'
+import type { TaskAnswer } from '../scsi/index.js'
+import {
+  BELL,
+  BELL_WORD,
+  type Command,
+  type CommandMessage,
+  type ForwardedCommand,
+  type ForwardedName,
+  type Report,
+  type WorkerOptions,
+} from './messages.js'
 import { threadName } from './thread-name.js'
 import { ThreadStatistics } from './thread-statistics.js'
 
@@ -20,7 +30,18 @@ export type RingFault = Omit<Extract<Report, { type: 'fault' }>, 'type'>
 /** A flush that failed. */
 export type MediumFault = Omit<Extract<Report, { type: 'mediumFault' }>, 'type'>
 
+/** A command that an IOThread leaves to the main thread. */
+export interface ForwardedTask {
+  readonly command: ForwardedCommand
+  /** Answers it, once. */
+  conclude(answer: TaskAnswer): void
+}
+
 export interface IoThreadEvents {
+  /** A command is forwarded; it is to be concluded. */
+  forwarded(task: ForwardedTask): void
+  /** A forwarded command is not wanted any more; it is to be concluded nevertheless, early if that can be. */
+  recalled(task: ForwardedTask): void
   fault(fault: RingFault): void
   mediumFault(fault: MediumFault): void
   /** The thread has died of an error of ours. */
@@ -56,6 +77,8 @@ export class IoThread {
   readonly #bell: Int32Array
   readonly #events: IoThreadEvents
   readonly #pending = new Map<number, Pending>()
+  /** Forwarded commands that are not concluded, by what the thread calls them. */
+  readonly #forwarded = new Map<string, ForwardedTask>()
   #nextId = 1
   #failure: Error | null = null
   readonly #exited: Promise<void>
@@ -125,11 +148,31 @@ export class IoThread {
       this.#events.fault(report)
     } else if (report.type === 'mediumFault') {
       this.#events.mediumFault(report)
+    } else if (report.type === 'forward') {
+      this.#forward(report)
+    } else if (report.type === 'recall') {
+      const task = this.#forwarded.get(nameOf(report))
+      if (task !== undefined) this.#events.recalled(task)
     } else if (report.type === 'reply') {
       this.#settle(report.id)?.resolve(report.value)
     } else {
       this.#settle(report.id)?.reject(new Error(`IOThread ${this.id}: ${report.message}`))
     }
+  }
+
+  #forward(command: ForwardedCommand): void {
+    const name = nameOf(command)
+    const task: ForwardedTask = {
+      command,
+      conclude: (answer) => {
+        if (!this.#forwarded.delete(name)) return
+        const { controller, ticket } = command
+        // A thread that has ended has nobody who waits for the answer.
+        this.send({ type: 'conclude', controller, ticket, answer }).catch(() => {})
+      },
+    }
+    this.#forwarded.set(name, task)
+    this.#events.forwarded(task)
   }
 
   #settle(id: number): Pending | undefined {
@@ -177,4 +220,8 @@ export class IoThread {
     if (live.has(this)) await this.send({ type: 'stop' }).catch(() => {})
     await this.#exited
   }
+}
+
+function nameOf({ controller, ticket }: Pick<ForwardedName, 'controller' | 'ticket'>): string {
+  return `${ticket} ${controller}`
 }

@@ -1,5 +1,5 @@
 import type { MappedRegion, SharedArea } from 'vhost-user-protocol-ts'
-import type { UnitConfig } from '../scsi/index.js'
+import type { TaskAnswer, UnitConfig } from '../scsi/index.js'
 
 /** What the main thread asks of an IOThread. Plain data, sent through a MessagePort; shared memory goes along by reference. */
 
@@ -97,6 +97,15 @@ export type Command =
   | ({ readonly type: 'cancel'; readonly controller: string; readonly reason: number } & TaskFilter)
   /** Answers how many requests match, without touching them. */
   | ({ readonly type: 'query'; readonly controller: string } & TaskFilter)
+  /** Answers a forwarded command. */
+  | {
+      readonly type: 'conclude'
+      readonly controller: string
+      readonly ticket: number
+      readonly answer: TaskAnswer
+    }
+  /** Answers when the commands of a unit that have been started by now have ended; not those that were forwarded. */
+  | { readonly type: 'fence'; readonly controller: string; readonly target: number; readonly lun: number }
   /** Ends the thread. It has no queues. */
   | { readonly type: 'stop' }
 
@@ -125,8 +134,29 @@ export type Report =
       readonly fatal: boolean
       readonly suppressed: number
     }
+  /** A command for the unit's server. `ticket`: what the controller's queues in this thread know it by. */
+  | ({ readonly type: 'forward' } & ForwardedCommand)
+  /** A forwarded command is to end early: at once if it has not begun. It is answered nevertheless. */
+  | ({ readonly type: 'recall' } & ForwardedName)
   /** A flush of a LUN (what statistics name it by) has failed; the LUN refuses writes and flushes from now on. */
   | { readonly type: 'mediumFault'; readonly controller: string; readonly unit: number; readonly errno: number }
+
+/** What an IOThread knows a forwarded command by. */
+export interface ForwardedName {
+  readonly controller: string
+  readonly target: number
+  readonly lun: number
+  readonly ticket: number
+}
+
+export interface ForwardedCommand extends ForwardedName {
+  /** CDB_BYTES. */
+  readonly cdb: Uint8Array<ArrayBuffer>
+  /** The parameter list, as long as the CDB says. */
+  readonly parameters: Uint8Array<ArrayBuffer>
+  /** Bytes that the initiator's buffer holds. */
+  readonly dataInLength: number
+}
 
 export interface WorkerOptions {
   readonly name: string

@@ -2,6 +2,7 @@ import { signalEventfd } from 'memfd-mmap'
 import { CHAIN_FAULTS, type GuestMemory, RESPONSE, type Virtqueue } from 'vhost-user-protocol-ts'
 import type { BouncePool } from './bounce-pool.js'
 import { LOG_RANGE_FAULT, RING_INDEX_FAULT } from './faults.js'
+import type { Forwarding } from './forwarding.js'
 import type { Inflight, Takeover } from './inflight.js'
 import type { TaskFilter } from './messages.js'
 import type { CancelWaiter, Request } from './request.js'
@@ -30,6 +31,8 @@ export interface RequestQueueParts {
   statistics: QueueStatistics
   /** Of the IOThread. */
   threadStatistics: ThreadStatistics
+  /** For what the main thread executes. */
+  forwarding: Forwarding
   callFd: number
   errFd: number
   /** The dirty log of a migration; absent or null: nothing is logged. */
@@ -158,7 +161,7 @@ export class RequestQueue {
         this.table.give(request)
         this.#break(CHAIN_FAULTS[outcome]!)
       } else if (outcome !== READ.OK) this.#reject(request, outcome)
-      else if (!this.#sweeps.active || !this.#swept(request, started)) this.execution.start(request)
+      else if (!this.#sweeps.active || !this.#swept(request, started)) this.execution.startAgain(request)
     }
     if (started > 0) this.#begun(started)
     return started

@@ -5,7 +5,7 @@ import type { UnitBinding } from './unit-binding.js'
 /** Why a request was taken away from its initiator before it ended (virtio 1.3 5.6.6.2). */
 export const CANCEL = { NONE: 0, ABORTED: 1, RESET: 2 } as const
 
-/** Whoever cancels requests, and waits until they are answered. */
+/** Whoever waits until requests are answered, cancelled ones mostly. */
 export interface CancelWaiter {
   /** How many there were. */
   count: number
@@ -53,9 +53,11 @@ export class Request {
   /** OPERATION, for the statistics. */
   operation = 0
   cancel: number = CANCEL.NONE
-  /** Who waits for this request to be answered after it was cancelled. */
+  /** Who waits for this request to be answered. */
   waiters: CancelWaiter[] | null = null
   unit: UnitBinding | null = null
+  /** By what number its controller's Forwarding has it; 0: not at all. */
+  ticket = 0
   /** A block operation that takes several I/Os (see composite.ts). */
   steps: Steps | null = null
 

@@ -35,7 +35,10 @@ export function operationOf(task: Task): number {
 }
 
 function programOperation(task: Task): number {
-  if (task.cdb.getUint8(0) === OPCODE.UNMAP) return OPERATION.UNMAP
+  const opcode = task.cdb.getUint8(0)
+  if (opcode === OPCODE.UNMAP) return OPERATION.UNMAP
+  // GET LBA STATUS
+  if (opcode === OPCODE.SERVICE_ACTION_IN_16) return OPERATION.OTHER
   if (task.direction === DIRECTION.IN) return OPERATION.READ
   return task.direction === DIRECTION.OUT ? OPERATION.WRITE : OPERATION.OTHER
 }

@@ -2,6 +2,7 @@
 import type { EventEngine } from './event-engine.js'
 import type { TaskFilter } from './messages.js'
 import { CANCEL, type CancelWaiter, type Request } from './request.js'
+import type { RequestQueue } from './request-queue.js'
 import type { WorkerController } from './worker-controller.js'
 
 interface Waiting extends CancelWaiter {
@@ -28,12 +29,12 @@ export class TaskFunctions {
   /** Ends what matches, the first function's `reason` counting. Its reply comes after their answers. */
   cancel(id: number, tasks: Tasks, filter: TaskFilter, reason: number): void {
     const waiter: Waiting = { id, count: 0, remaining: 0 }
-    const cancelled: Request[] = []
+    const cancelled: [Request, RequestQueue][] = []
     for (const queue of tasks.queues.values()) {
       for (const request of queue.matching(filter)) {
         if (request.cancel === CANCEL.NONE) {
           request.cancel = reason
-          cancelled.push(request)
+          cancelled.push([request, queue])
         }
         request.waiters ??= []
         request.waiters.push(waiter)
@@ -42,8 +43,30 @@ export class TaskFunctions {
       }
     }
     for (const line of tasks.delayLines) line.endCancelled()
-    for (const request of cancelled) if (request.active) this.#engine.cancel(request.id)
+    for (const [request, queue] of cancelled) {
+      if (!request.active) continue
+      this.#engine.cancel(request.id)
+      queue.execution.recall(request)
+    }
     for (const queue of tasks.queues.values()) queue.sweep(filter, reason, waiter)
+    this.#waiting.push(waiter)
+  }
+
+  /**
+   * Waits for what matches, and has been started, to end by itself. Not for what was forwarded: that may be waiting for
+   * this.
+   */
+  fence(id: number, tasks: Tasks, filter: TaskFilter): void {
+    const waiter: Waiting = { id, count: 0, remaining: 0 }
+    for (const queue of tasks.queues.values()) {
+      for (const request of queue.matching(filter)) {
+        if (request.ticket !== 0) continue
+        request.waiters ??= []
+        request.waiters.push(waiter)
+        waiter.count++
+        waiter.remaining++
+      }
+    }
     this.#waiting.push(waiter)
   }
 

@@ -7,6 +7,7 @@ import { FileDriver } from './drivers/file.js'
 import { MemoryDriver } from './drivers/memory.js'
 import { NullDriver } from './drivers/null.js'
 import type { EventEngine } from './event-engine.js'
+import type { Forwarding } from './forwarding.js'
 import type { Medium, UnitSpec } from './messages.js'
 import type { Request } from './request.js'
 import type { RequestQueue } from './request-queue.js'
@@ -70,9 +71,11 @@ export class WorkerController {
   /** Queues by virtqueue index. */
   readonly queues = new Map<number, RequestQueue>()
   memory = new GuestMemory([])
+  readonly forwarding: Forwarding
   #units: Units
 
-  constructor(units: readonly UnitSpec[], parts: DriverParts) {
+  constructor(units: readonly UnitSpec[], parts: DriverParts, forwarding: Forwarding) {
+    this.forwarding = forwarding
     this.#units = makeUnits(units, parts)
   }
 

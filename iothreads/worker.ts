@@ -5,6 +5,7 @@ import { clockMonotonicNs, ERRNO, getAffinity, gettid, SystemError, setAffinity,
 import { INFLIGHT_UNUSABLE } from 'vhost-user-protocol-ts'
 import { BouncePool } from './bounce-pool.js'
 import type { DelayLine } from './delay-line.js'
+import { Forwarding, type ForwardingMessages } from './forwarding.js'
 import { takeOver } from './inflight.js'
 import { IoLoop, type LoopClient } from './io-loop.js'
 import type { Command, CommandMessage, QueueSpec, Report, WorkerOptions } from './messages.js'
@@ -79,7 +80,9 @@ class IoThreadWorker implements LoopClient {
     switch (command.type) {
       case 'attachController': {
         if (this.#controllers.has(command.controller)) throw new Error(`controller ${command.controller} is attached`)
-        this.#controllers.set(command.controller, new WorkerController(command.units, this.#driverParts))
+        const forwarding = new Forwarding(command.controller, this.#forwardingMessages)
+        const controller = new WorkerController(command.units, this.#driverParts, forwarding)
+        this.#controllers.set(command.controller, controller)
         this.#collectDelayLines()
         return 0
       }
@@ -112,6 +115,12 @@ class IoThreadWorker implements LoopClient {
       case 'query':
         this.#functions.query(id, this.#controller(command.controller), command)
         return undefined
+      case 'conclude':
+        this.#controllers.get(command.controller)?.forwarding.conclude(command.ticket, command.answer)
+        return 0
+      case 'fence':
+        this.#functions.fence(id, this.#controller(command.controller), { ...command, tag: null })
+        return undefined
       case 'stop':
         this.#loop.stopped = true
         return 0
@@ -120,6 +129,16 @@ class IoThreadWorker implements LoopClient {
 
   get #driverParts(): DriverParts {
     return { engine: this.#loop.engine, inlineIo: this.#inlineIo, ended: this.#ended }
+  }
+
+  readonly #forwardingMessages: ForwardingMessages = {
+    forward: (command) => {
+      this.#port.postMessage({ type: 'forward', ...command } satisfies Report, [
+        command.cdb.buffer,
+        command.parameters.buffer,
+      ])
+    },
+    recall: (name) => this.#report({ type: 'recall', ...name }),
   }
 
   #controller(id: string): WorkerController {
@@ -157,6 +176,7 @@ class IoThreadWorker implements LoopClient {
       pool: this.#pool,
       statistics: new QueueStatistics(units.bindings.length, spec.statistics),
       threadStatistics: this.#loop.statistics,
+      forwarding: controller.forwarding,
       callFd: spec.callFd,
       errFd: spec.errFd,
       takeover,

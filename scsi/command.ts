@@ -1,5 +1,6 @@
 import type { Nexus } from './nexus.js'
 import { DIRECTION, MAX_PARAMETER_BYTES, type Task } from './task.js'
+import type { Service } from './unit-server.js'
 
 /** Opcodes by their names in SPC-4 and SBC-3. */
 export const OPCODE = {
@@ -11,6 +12,7 @@ export const OPCODE = {
   MODE_SELECT_6: 0x15,
   MODE_SENSE_6: 0x1a,
   START_STOP_UNIT: 0x1b,
+  RECEIVE_DIAGNOSTIC_RESULTS: 0x1c,
   SEND_DIAGNOSTIC: 0x1d,
   PREVENT_ALLOW_MEDIUM_REMOVAL: 0x1e,
   READ_CAPACITY_10: 0x25,
@@ -18,15 +20,22 @@ export const OPCODE = {
   WRITE_10: 0x2a,
   WRITE_AND_VERIFY_10: 0x2e,
   VERIFY_10: 0x2f,
+  PRE_FETCH_10: 0x34,
   SYNCHRONIZE_CACHE_10: 0x35,
+  READ_DEFECT_DATA_10: 0x37,
   WRITE_SAME_10: 0x41,
   UNMAP: 0x42,
+  LOG_SELECT: 0x4c,
+  LOG_SENSE: 0x4d,
   MODE_SELECT_10: 0x55,
   MODE_SENSE_10: 0x5a,
+  THIRD_PARTY_COPY_OUT: 0x83,
+  THIRD_PARTY_COPY_IN: 0x84,
   READ_16: 0x88,
   WRITE_16: 0x8a,
   WRITE_AND_VERIFY_16: 0x8e,
   VERIFY_16: 0x8f,
+  PRE_FETCH_16: 0x90,
   SYNCHRONIZE_CACHE_16: 0x91,
   WRITE_SAME_16: 0x93,
   SERVICE_ACTION_IN_16: 0x9e,
@@ -36,12 +45,20 @@ export const OPCODE = {
   WRITE_12: 0xaa,
   WRITE_AND_VERIFY_12: 0xae,
   VERIFY_12: 0xaf,
+  READ_DEFECT_DATA_12: 0xb7,
 } as const
 
 /** Service actions, by opcode. */
 export const SERVICE_ACTION = {
   /** SERVICE ACTION IN(16) */
   READ_CAPACITY_16: 0x10,
+  GET_LBA_STATUS: 0x12,
+  /** THIRD-PARTY COPY OUT */
+  EXTENDED_COPY_LID1: 0x00,
+  /** THIRD-PARTY COPY IN */
+  RECEIVE_COPY_STATUS: 0x00,
+  RECEIVE_COPY_OPERATING_PARAMETERS: 0x03,
+  RECEIVE_COPY_FAILURE_DETAILS: 0x04,
   /** MAINTENANCE IN */
   REPORT_SUPPORTED_OPERATION_CODES: 0x0c,
   REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS: 0x0d,
@@ -97,6 +114,13 @@ export interface CommandDefinition {
   /** Recommended command timeout in seconds (SPC-4 6.35.4). */
   readonly timeout?: number
   readonly handler: Handler
+  /** Executes the command in the unit's server, if the handler leaves it to that (ACTION.FORWARD). */
+  readonly service?: Service
+  /**
+   * Whether the command may be executed again where it is not known if it was, as after a crash of the device: then it has the same effect and the
+   * same answer. Default true; else it ends with ABORTED COMMAND.
+   */
+  readonly repeatable?: boolean
   /** Bits of byte 1 that are taken no notice of, though there is no use for them. */
   readonly ignored?: number
   /** Default true. */
@@ -131,6 +155,9 @@ export class Command {
   readonly needs: number
   readonly timeout: number
   readonly handler: Handler
+  /** null: the handler does all. */
+  readonly service: Service | null
+  readonly repeatable: boolean
   /** False: stands for what is not in the table. */
   readonly supported: boolean
   /** For an opcode with service actions: the commands by service action, 32 of them. */
@@ -154,6 +181,8 @@ export class Command {
     this.needs = definition.needs ?? 0
     this.timeout = definition.timeout ?? DEFAULT_TIMEOUT
     this.handler = definition.handler
+    this.service = definition.service ?? null
+    this.repeatable = definition.repeatable ?? true
     this.supported = definition.supported ?? true
     const refused = this.#refused
     for (let byte = 1; byte < Math.min(this.length, CHECKED_BYTES); byte++) {

@@ -10,7 +10,16 @@ export { encodeSense, SENSE, SENSE_BYTES, SENSE_KEY, type SenseCode, type SenseD
 export { STATUS } from './status.js'
 export { Target } from './target.js'
 export { TargetMap } from './target-map.js'
-export { ACTION, CDB_BYTES, complete, DIRECTION, MAX_PARAMETER_BYTES, type Program, Task } from './task.js'
+export {
+  ACTION,
+  CDB_BYTES,
+  complete,
+  DIRECTION,
+  MAX_PARAMETER_BYTES,
+  type Program,
+  Task,
+  type TaskAnswer,
+} from './task.js'
 export * from './task-management.js'
 export { ATTENTION, clear as clearAttention, raise as raiseAttention, take as takeAttention } from './unit-attention.js'
 export {
@@ -20,4 +29,5 @@ export {
   type UnitConfig,
   UnitConfigError,
 } from './unit-config.js'
-export { FLAG, UnitState } from './unit-state.js'
+export { type Effect, type Effects, type Service, type UnitNexus, UnitServer } from './unit-server.js'
+export { FLAG, MODE_FLAGS, UnitState } from './unit-state.js'

@@ -64,6 +64,9 @@ export class Nexus {
       if ((flags & FLAG.NOT_READY) !== 0) return refuse(task, SENSE.LOGICAL_UNIT_NOT_READY)
     }
     if ((needs & NEED.WRITES) !== 0 && (flags & FLAG.READ_ONLY) !== 0) return refuse(task, SENSE.WRITE_PROTECTED)
+    if ((needs & NEED.WRITES) !== 0 && (flags & FLAG.SOFTWARE_WRITE_PROTECT) !== 0) {
+      return refuse(task, SENSE.SOFTWARE_WRITE_PROTECTED)
+    }
     if ((needs & NEED.DURABLE) !== 0 && (flags & FLAG.WRITE_FAULT) !== 0) return refuse(task, SENSE.WRITE_ERROR)
     return true
   }

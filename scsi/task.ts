@@ -27,6 +27,8 @@ export const ACTION = {
   VERIFY: 8,
   /** `program` says. */
   PROGRAM: 9,
+  /** The unit's server (UnitServer) executes the command, with what `parameters` hold; see forward(). */
+  FORWARD: 10,
   /** [offset, offset + length) is likely to be read soon. */
   PREFETCH: 11,
   /** How many of the `length` bytes from offset on are deallocated; the result tells, 0: the first one is not. */
@@ -59,6 +61,18 @@ const READING: ReadonlySet<number> = new Set([
   ACTION.FIND_HOLE,
   ACTION.FIND_DATA,
 ])
+
+/** How a task has ended, as a value that may be sent to another thread. */
+export interface TaskAnswer {
+  readonly status: number
+  readonly senseCode: SenseCode
+  /** Sense data; empty unless the status is CHECK CONDITION. */
+  readonly sense: Uint8Array<ArrayBuffer>
+  /** The data-in that is to be moved. */
+  readonly dataIn: Uint8Array<ArrayBuffer>
+  readonly transferLength: number
+  readonly overrun: boolean
+}
 
 const NO_BYTES = new Uint8Array(0)
 
@@ -176,6 +190,44 @@ export class Task {
     return false
   }
 
+  /** How the task has ended. */
+  get result(): TaskAnswer {
+    return {
+      status: this.status,
+      senseCode: this.senseCode,
+      sense: this.#sense.slice(0, this.senseLength),
+      dataIn: this.dataIn.slice(0, this.dataInCount),
+      transferLength: this.transferLength,
+      overrun: this.overrun,
+    }
+  }
+
+  /** Ends the task as another one has ended that stood for it. */
+  conclude(answer: TaskAnswer): void {
+    this.action = ACTION.DONE
+    this.status = answer.status
+    this.senseCode = answer.senseCode
+    this.senseLength = Math.min(answer.sense.length, SENSE_BYTES)
+    if (this.senseLength > 0) {
+      this.#makeSense()
+      this.#sense.set(answer.sense.subarray(0, this.senseLength))
+    }
+    this.dataIn = answer.dataIn
+    this.dataInCount = Math.min(answer.dataIn.length, this.dataInLength)
+    this.transferLength = answer.transferLength
+    this.overrun = answer.overrun
+  }
+
+  /** Leaves a command without data-out to the unit's server. */
+  forward(): void {
+    this.action = ACTION.FORWARD
+  }
+
+  /** Leaves a command to the unit's server, with its parameter list of `length` bytes; or fails as `takesParameters` does. */
+  forwardParameters(length: number): void {
+    if (this.takesParameters(length)) this.action = ACTION.FORWARD
+  }
+
   /** Ends the command with CHECK CONDITION. */
   fail(sense: SenseCode): void {
     this.#check(sense, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, true)
@@ -237,8 +289,12 @@ export class Task {
     this.dataInCount = Math.min(count, this.dataInLength)
   }
 
-  #check(sense: SenseCode, information: number, byte: number, bit: number, inCdb: boolean): void {
+  #makeSense(): void {
     if (this.#sense.length === 0) this.#sense = new Uint8Array(SENSE_BYTES)
+  }
+
+  #check(sense: SenseCode, information: number, byte: number, bit: number, inCdb: boolean): void {
+    this.#makeSense()
     detail.information = information
     detail.fieldByte = byte
     detail.fieldBit = bit

@@ -17,13 +17,18 @@ export const FLAG = {
   WRITE_FAULT: 1 << 5,
   /** D_SENSE: descriptor format sense data (SPC-4 7.5.8). */
   DESCRIPTOR_SENSE: 1 << 6,
+  /** SWP: nothing may write until an initiator takes that back (SPC-4 7.5.8). */
+  SOFTWARE_WRITE_PROTECT: 1 << 7,
 } as const
 
 /** Flags that keep a command from the short way through execute(). */
-export const UNUSUAL = FLAG.READ_ONLY | FLAG.NOT_READY | FLAG.EJECTED | FLAG.WRITE_FAULT
+export const UNUSUAL = FLAG.READ_ONLY | FLAG.NOT_READY | FLAG.EJECTED | FLAG.WRITE_FAULT | FLAG.SOFTWARE_WRITE_PROTECT
+
+/** Flags that are mode parameters: MODE SELECT changes them, a reset brings their defaults back. */
+export const MODE_FLAGS = FLAG.WRITE_CACHE | FLAG.DESCRIPTOR_SENSE | FLAG.SOFTWARE_WRITE_PROTECT
 
 /** Byte offsets in the shared memory of a unit. */
-const STATE = { FLAGS: 0, GENERATION: 4, CAPACITY: 8, SIZE: 64 } as const
+const STATE = { FLAGS: 0, GENERATION: 4, CAPACITY: 8, DEFAULTS: 16, SIZE: 64 } as const
 
 /**
  * What all threads share of a logical unit. The owner writes it, every worker reads it, so each field is one load: the
@@ -48,7 +53,28 @@ export class UnitState {
     const state = new UnitState(new SharedArrayBuffer(STATE.SIZE))
     state.capacity = capacity
     state.set(flags)
+    state.words[STATE.DEFAULTS >>> 2] = flags
     return state
+  }
+
+  /** The FLAG bits that the unit began with. */
+  get defaults(): number {
+    return this.words[STATE.DEFAULTS >>> 2]!
+  }
+
+  /** Gives the flags in `mask` the values that they have in `flags`, at once. Whether that changed any. */
+  change(mask: number, flags: number): boolean {
+    const at = STATE.FLAGS >>> 2
+    let before = Atomics.load(this.words, at)
+    for (;;) {
+      const after = (before & ~mask) | (flags & mask)
+      if (after === before) return false
+      const found = Atomics.compareExchange(this.words, at, before, after)
+      if (found === before) break
+      before = found
+    }
+    Atomics.add(this.words, STATE.GENERATION >>> 2, 1)
+    return true
   }
 
   /** The FLAG bits. */

@@ -335,7 +335,7 @@ t.test('an IOThread that comes later has the LUNs as they are', async (t) => {
   const bed = await bedWith(t, [{ id: 'data' }])
   const { initiator } = await bed.connect(t)
   await bed.controller.attachLun(lunOf(bed, 'data'), at('data', 1))
-  const events = { fault: () => {}, failed: () => {}, mediumFault: () => {} }
+  const events = { fault: () => {}, failed: () => {}, mediumFault: () => {}, forwarded: () => {}, recalled: () => {} }
   const late = await IoThread.start({ id: 'late' }, events)
   await bed.controller.moveQueue(2, late)
   await initiator.ready(0, 1)

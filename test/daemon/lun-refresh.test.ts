@@ -30,6 +30,7 @@ function served(t: Test, blockSize: 512 | 4096 = 512) {
     readOnly: false,
     attention: new Int32Array(new SharedArrayBuffer(4)),
     unit: lun,
+    executor: lun.executor,
     announce: (type: number, reason: number) => told.push([type, reason]),
   }))
   for (const nexus of nexuses) lun.nexuses.add(nexus as LunNexus)

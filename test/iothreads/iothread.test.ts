@@ -12,7 +12,7 @@ import { DEADLINE, IoRig, startThread } from '../support/iothreads/io-rig.js'
 import { holdings } from '../support/iothreads/own-process.js'
 import { unitSpec } from '../support/iothreads/units.js'
 
-const NO_EVENTS = { fault() {}, mediumFault() {}, failed() {} }
+const NO_EVENTS = { fault() {}, mediumFault() {}, forwarded() {}, recalled() {}, failed() {} }
 
 function threadNames(): string[] {
   return readdirSync('/proc/self/task').map((tid) => readFileSync(`/proc/self/task/${tid}/comm`, 'utf8').trim())

@@ -4,6 +4,7 @@ import { FileDriver } from '../../iothreads/drivers/file.js'
 import { MemoryDriver } from '../../iothreads/drivers/memory.js'
 import { NullDriver } from '../../iothreads/drivers/null.js'
 import { EpollEngine } from '../../iothreads/epoll-engine.js'
+import { Forwarding } from '../../iothreads/forwarding.js'
 import type { Medium } from '../../iothreads/messages.js'
 import { SyncIo } from '../../iothreads/sync-io.js'
 import { UringEngine } from '../../iothreads/uring-engine.js'
@@ -39,6 +40,8 @@ function makeParts(t: Teardown): DriverParts & { engine: Witness } {
   return { engine, inlineIo, ended: () => {} }
 }
 
+const FORWARDING = new Forwarding('c', { forward() {}, recall() {} })
+
 const file = (fd: number, inline = false): Medium => ({ kind: 'file', fd, inline })
 const delayed: Medium = { kind: 'null', delayNs: 1000 }
 const nothing: Medium = { kind: 'null', delayNs: 0 }
@@ -54,7 +57,7 @@ t.test('units in their order, each with the driver of its medium', async (t) => 
     delayed,
   ]
   const specs = media.map((medium, i) => unitSpec(medium, { target: i % 2, lun: 3 * i }))
-  const controller = new WorkerController(specs, parts)
+  const controller = new WorkerController(specs, parts, FORWARDING)
   t.strictSame(
     controller.units.bindings.map(({ index, target, lun }) => [index, target, lun]),
     media.map((_, i) => [i, i % 2, 3 * i]),
@@ -78,13 +81,13 @@ t.test('files that the engine reads are made known to it, as long as they are us
   const parts = makeParts(t)
   const { files } = parts.engine
   const specs = [file(100), file(101, true), file(100)].map((medium, lun) => unitSpec(medium, { lun }))
-  const controller = new WorkerController(specs, parts)
+  const controller = new WorkerController(specs, parts, FORWARDING)
   t.strictSame(files.splice(0), ['+100', '+100'])
   controller.close(parts)
   t.strictSame(files.splice(0), ['-100', '-100'])
   const twins = [file(100), file(103), file(104)].map((medium) => unitSpec(medium))
-  t.throws(() => new WorkerController(twins, parts), { message: /taken/ })
-  t.throws(() => new WorkerController([unitSpec(file(100), { config: { blockSize: 100 } })], parts))
+  t.throws(() => new WorkerController(twins, parts, FORWARDING), { message: /taken/ })
+  t.throws(() => new WorkerController([unitSpec(file(100), { config: { blockSize: 100 } })], parts, FORWARDING))
   t.strictSame(files, [], 'a unit that is refused leaves nothing behind')
 })
 
@@ -106,9 +109,9 @@ t.test('a descriptor that is used again stands for the new file', async (t) => {
     const image = imageFd(t, 4096)
     // One attempt fails before another succeeds.
     const specs = [unitSpec(file(fd)), unitSpec(file(fd))]
-    t.throws(() => new WorkerController(specs, parts))
+    t.throws(() => new WorkerController(specs, parts, FORWARDING))
     raw.syscall(SYS_DUP3, image, fd)
-    const controller = new WorkerController(specs.slice(1), parts)
+    const controller = new WorkerController(specs.slice(1), parts, FORWARDING)
     rig.bytes.fill(round, 0, 512)
     const { driver } = controller.units.find(0, 0)!
     t.equal(
@@ -122,7 +125,7 @@ t.test('a descriptor that is used again stands for the new file', async (t) => {
 
 t.test('memory changes only while no queue is started', async (t) => {
   const parts = makeParts(t)
-  const controller = new WorkerController([unitSpec(nothing)], parts)
+  const controller = new WorkerController([unitSpec(nothing)], parts, FORWARDING)
   const memory = new SharedMemory([{ guestAddress: 0, size: 65536 }])
   t.teardown(() => memory.close())
   t.equal(controller.memory.translate(0, 1), -1)
@@ -143,7 +146,7 @@ t.test('units come and go while no queue is started', async (t) => {
   const disk = unitSpec(file(100), { lun: 0 })
   const slow = { ...unitSpec(delayed, { lun: 1 }), place: 1 }
   const far = { ...unitSpec(file(101), { target: 3, lun: 300 }), place: 2 }
-  const controller = new WorkerController([disk, slow], parts)
+  const controller = new WorkerController([disk, slow], parts, FORWARDING)
   const { units } = controller
   files.length = 0
   raiseAttention(new Int32Array(disk.attention), ATTENTION.BUS_RESET)

@@ -2,9 +2,10 @@ import { socketPair } from 'memfd-mmap'
 import { BackendSession, FrontEnd } from 'vhost-user-protocol-ts'
 import { Controller } from '../../daemon/controller.js'
 import type { ControllerConfig, LunConfig, LunPlace } from '../../daemon/daemon-config.js'
+import { ForwardedCommands } from '../../daemon/forwarded-commands.js'
 import { createLog } from '../../daemon/log.js'
 import { Lun } from '../../daemon/lun.js'
-import { IoThread } from '../../iothreads/index.js'
+import { IoThread, type IoThreadEvents } from '../../iothreads/index.js'
 import { lunConfig } from './luns.js'
 import type { Teardown } from './teardown.js'
 import { Initiator, type InitiatorOptions } from './vhost/initiator.js'
@@ -25,9 +26,18 @@ export class ControllerBed {
   readonly iothreads: readonly IoThread[]
   readonly faults: [index: number, code: string][] = []
   readonly failures: unknown[] = []
+  /** All that share IOThreads and LUNs. */
+  readonly #beds: ControllerBed[]
 
-  private constructor(config: ControllerConfig, luns: readonly Lun[], iothreads: readonly IoThread[]) {
+  private constructor(
+    config: ControllerConfig,
+    luns: readonly Lun[],
+    iothreads: readonly IoThread[],
+    beds: ControllerBed[],
+  ) {
     this.luns = luns
+    this.#beds = beds
+    beds.push(this)
     this.iothreads = iothreads
     const ofQueues = config.queueToIothread.map((i) => iothreads[i]!)
     const ofPlaces = config.luns.map(({ id }) => luns.find((lun) => lun.config.id === id)!)
@@ -43,7 +53,18 @@ export class ControllerBed {
     { luns = [{}], config = {}, iothreads: count = 2 }: ControllerBedOptions = {},
   ): Promise<ControllerBed> {
     const opened = luns.map((lun, i) => Lun.open(lunConfig({ id: `disk${i}`, ...lun })))
-    const events = { fault: () => {}, failed: () => {}, mediumFault: () => {} }
+    const beds: ControllerBed[] = []
+    const forwarded = new ForwardedCommands(
+      (id, target, lun) => beds.find(({ controller }) => controller.id === id)?.controller.nexusAt(target, lun),
+      (error) => beds[0]!.failures.push(error),
+    )
+    const events: IoThreadEvents = {
+      fault: () => {},
+      failed: () => {},
+      mediumFault: () => {},
+      forwarded: (task) => forwarded.forwarded(task),
+      recalled: (task) => forwarded.recalled(task),
+    }
     const iothreads: IoThread[] = []
     for (let i = 0; i < count; i++) iothreads.push(await IoThread.start({ id: `io${i}` }, events))
     const bed = new ControllerBed(
@@ -57,6 +78,7 @@ export class ControllerBed {
       },
       opened,
       iothreads,
+      beds,
     )
     await bed.controller.attach()
     t.teardown(async () => {
@@ -70,7 +92,7 @@ export class ControllerBed {
   /** Another controller with LUNs and IOThreads of this one. */
   async beside(t: Teardown, id: string, luns: readonly LunPlace[]): Promise<ControllerBed> {
     const config = { id, numQueues: 4, queueToIothread: [1, 0, 1, 0], configSpace: false, luns }
-    const bed = new ControllerBed(config, this.luns, this.iothreads)
+    const bed = new ControllerBed(config, this.luns, this.iothreads, this.#beds)
     await bed.controller.attach()
     t.teardown(() => bed.controller.detach())
     return bed

@@ -7,7 +7,7 @@ import {
   type QueueSpec,
   QueueStatistics,
 } from '../../../iothreads/index.js'
-import type { MediumFault, RingFault } from '../../../iothreads/iothread.js'
+import type { ForwardedTask, MediumFault, RingFault } from '../../../iothreads/iothread.js'
 import type { UnitSpec } from '../../../iothreads/messages.js'
 import { within } from '../deadline.js'
 import type { Teardown } from '../teardown.js'
@@ -24,6 +24,9 @@ export interface StartedThread {
   readonly faults: RingFault[]
   readonly mediumFaults: MediumFault[]
   readonly failures: Error[]
+  /** Commands that the main thread is to conclude, and those of them that nobody wants any more. */
+  readonly forwarded: ForwardedTask[]
+  readonly recalled: ForwardedTask[]
   /** Resolves with the next failure. */
   failed(): Promise<Error>
 }
@@ -33,6 +36,8 @@ export async function startThread(t: Teardown, o: Partial<IoThreadOptions> = {})
   const faults: RingFault[] = []
   const mediumFaults: MediumFault[] = []
   const failures: Error[] = []
+  const forwarded: ForwardedTask[] = []
+  const recalled: ForwardedTask[] = []
   let failed: (error: Error) => void = () => {}
   const failure = new Promise<Error>((resolve) => {
     failed = resolve
@@ -45,6 +50,8 @@ export async function startThread(t: Teardown, o: Partial<IoThreadOptions> = {})
       {
         fault: (fault) => faults.push(fault),
         mediumFault: (fault) => mediumFaults.push(fault),
+        forwarded: (task) => forwarded.push(task),
+        recalled: (task) => recalled.push(task),
         failed: (error) => {
           failures.push(error)
           failed(error)
@@ -53,7 +60,7 @@ export async function startThread(t: Teardown, o: Partial<IoThreadOptions> = {})
     ),
   )
   t.teardown(() => within(DEADLINE, 'end of an IOThread', thread.stop()))
-  return { thread, faults, mediumFaults, failures, failed: () => failure }
+  return { thread, faults, mediumFaults, failures, forwarded, recalled, failed: () => failure }
 }
 
 export interface IoRigOptions {

@@ -9,8 +9,9 @@ import {
 } from 'vhost-user-protocol-ts'
 import { BouncePool } from '../../../iothreads/bounce-pool.js'
 import type { Driver } from '../../../iothreads/drivers/driver.js'
+import { Forwarding } from '../../../iothreads/forwarding.js'
 import { takeOver } from '../../../iothreads/inflight.js'
-import type { HostRing, InflightArea, UnitSpec } from '../../../iothreads/messages.js'
+import type { ForwardedCommand, ForwardedName, HostRing, InflightArea, UnitSpec } from '../../../iothreads/messages.js'
 import { openVirtqueue } from '../../../iothreads/open-virtqueue.js'
 import type { Request } from '../../../iothreads/request.js'
 import { RequestQueue } from '../../../iothreads/request-queue.js'
@@ -64,6 +65,13 @@ export class QueueRig {
   queue: RequestQueue
   /** Faults that were told of. */
   readonly faults: { code: string; fatal: boolean }[] = []
+  /** What was forwarded, and what of it was recalled. */
+  readonly forwarded: ForwardedCommand[] = []
+  readonly recalled: ForwardedName[] = []
+  readonly forwarding = new Forwarding('rig', {
+    forward: (command) => this.forwarded.push(command),
+    recall: (name) => this.recalled.push(name),
+  })
   readonly mediumFaults: { unit: number; errno: number }[] = []
   readonly #heads: Int32Array
   readonly #inFlight = new Map<number, LaidOut | null>()
@@ -140,6 +148,7 @@ export class QueueRig {
       pool: this.pool,
       statistics: this.statistics,
       threadStatistics: this.threadStatistics,
+      forwarding: this.forwarding,
       callFd: -1,
       errFd: -1,
       fault: (code, fatal) => this.faults.push({ code, fatal }),

@@ -82,7 +82,13 @@ const { engine, engineFault } = started.thread
 const report: RefusedReport = { engine, engineFault, forced: '', faults: [], commands: 0, failures: [], refused: 0 }
 try {
   const forced: IoThreadOptions = { id: 'forced', engine: 'io_uring' }
-  const thread = await IoThread.start(forced, { fault() {}, mediumFault() {}, failed() {} })
+  const thread = await IoThread.start(forced, {
+    fault() {},
+    mediumFault() {},
+    forwarded() {},
+    recalled() {},
+    failed() {},
+  })
   await thread.stop()
 } catch (error) {
   report.forced = (error as Error).message

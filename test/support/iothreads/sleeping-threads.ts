@@ -5,7 +5,7 @@ import { eventually } from '../deadline.js'
 
 const how = process.argv[2]
 const engine = process.argv[3] as IoThreadOptions['engine'] & string
-const events = { fault() {}, mediumFault() {}, failed() {} }
+const events = { fault() {}, mediumFault() {}, forwarded() {}, recalled() {}, failed() {} }
 const threads = await Promise.all(
   Array.from({ length: 4 }, (_, i) => IoThread.start({ id: `io${i}`, engine, pollMaxNs: 0 }, events)),
 )
