@@ -1,14 +1,20 @@
 import { Command, type CommandDefinition, gatherable, type Handler, NEED, PARAMETERS, SCSI_2_LUN } from './command.js'
 import { CommandTable } from './command-table.js'
+import { receiveDiagnosticResults, sendDiagnostic } from './commands/diagnostics.js'
+import { getLbaStatus } from './commands/get-lba-status.js'
 import { inquiry } from './commands/inquiry.js'
+import { logSelect } from './commands/log-select.js'
+import { logSense } from './commands/log-sense.js'
 import { modeSense6, modeSense10 } from './commands/mode-sense.js'
+import { preFetch10, preFetch16 } from './commands/pre-fetch.js'
 import { readCapacity10, readCapacity16 } from './commands/read-capacity.js'
+import { readDefectData10, readDefectData12 } from './commands/read-defect-data.js'
 import { read6, read10, read12, read16, write6, write10, write12, write16 } from './commands/read-write.js'
 import { reportLuns } from './commands/report-luns.js'
 import { reportOperationCodes, reportTaskManagementFunctions } from './commands/report-supported.js'
 import { requestSense } from './commands/request-sense.js'
 import { synchronizeCache10, synchronizeCache16 } from './commands/synchronize-cache.js'
-import { preventAllowMediumRemoval, sendDiagnostic, startStopUnit, testUnitReady } from './commands/unit-ready.js'
+import { preventAllowMediumRemoval, startStopUnit, testUnitReady } from './commands/unit-ready.js'
 import { unmap } from './commands/unmap.js'
 import {
   verify10,
@@ -31,7 +37,8 @@ const ANSWERS: Traits = { direction: DIRECTION.IN }
 const ANSWERS_ALWAYS: Traits = { direction: DIRECTION.IN, needs: NEED.IGNORES_ATTENTION }
 const IDENTIFIES: Traits = { ...ANSWERS_ALWAYS, ignored: SCSI_2_LUN }
 const CONTROLS: Traits = {}
-const TESTS: Traits = { needs: NEED.MEDIUM, timeout: LONG }
+const TESTS: Traits = { direction: DIRECTION.OUT, needs: NEED.MEDIUM, parameters: PARAMETERS.WORD_3, timeout: LONG }
+const PREPARES: Traits = { needs: NEED.MEDIUM }
 const READS: Traits = { direction: DIRECTION.IN, needs: NEED.MEDIUM }
 const FLUSHES: Traits = { needs: NEED.MEDIUM | NEED.DURABLE, timeout: LONG }
 const CHECKS: Traits = { direction: DIRECTION.OUT, needs: NEED.MEDIUM, timeout: LONG }
@@ -64,8 +71,10 @@ const DISK: readonly Command[] = [
   command('MODE SENSE(6)', '1a 08 ff ff ff 00', ANSWERS, modeSense6),
   // IMMED; POWER CONDITION MODIFIER; POWER CONDITION, NO_FLUSH, LOEJ, START
   command('START STOP UNIT', '1b 01 00 0f f7 00', CONTROLS, startStopUnit),
+  // PCV
+  command('RECEIVE DIAGNOSTIC RESULTS', '1c 01 ff ff ff 00', ANSWERS, receiveDiagnosticResults),
   // PF, SELFTEST, DEVOFFL, UNITOFFL
-  command('SEND DIAGNOSTIC', '1d 17 00 00 00 00', TESTS, sendDiagnostic),
+  command('SEND DIAGNOSTIC', '1d 17 00 ff ff 00', TESTS, sendDiagnostic),
   command('PREVENT ALLOW MEDIUM REMOVAL', '1e 00 00 00 01 00', CONTROLS, preventAllowMediumRemoval),
   // LOGICAL BLOCK ADDRESS and PMI are obsolete.
   command('READ CAPACITY(10)', '25 00 ff ff ff ff 00 00 01 00', READS, readCapacity10),
@@ -75,16 +84,25 @@ const DISK: readonly Command[] = [
   // DPO, BYTCHK
   command('WRITE AND VERIFY(10)', '2e 12 ff ff ff ff 00 ff ff 00', WRITES_CHECKED, writeAndVerify10),
   command('VERIFY(10)', '2f 16 ff ff ff ff 00 ff ff 00', CHECKS, verify10),
+  // IMMED
+  command('PRE-FETCH(10)', '34 02 ff ff ff ff 00 ff ff 00', PREPARES, preFetch10),
   // SYNC_NV (obsolete), IMMED
   command('SYNCHRONIZE CACHE(10)', '35 06 ff ff ff ff 00 ff ff 00', FLUSHES, synchronizeCache10),
+  // REQ_PLIST, REQ_GLIST, DEFECT LIST FORMAT
+  command('READ DEFECT DATA(10)', '37 00 1f 00 00 00 00 ff ff 00', ANSWERS, readDefectData10),
+  // PCR; PC and page code
+  command('LOG SELECT', '4c 02 ff ff 00 00 00 00 00 00', CONTROLS, logSelect),
+  command('LOG SENSE', '4d 00 ff ff 00 ff ff ff ff 00', ANSWERS, logSense),
   command('MODE SENSE(10)', '5a 18 ff ff 00 00 00 ff ff 00', ANSWERS, modeSense10),
   command('READ(16)', '88 18 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', READS, read16),
   command('WRITE(16)', '8a 18 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', WRITES, write16),
   command('WRITE AND VERIFY(16)', '8e 12 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', WRITES_CHECKED, writeAndVerify16),
   command('VERIFY(16)', '8f 16 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', CHECKS, verify16),
+  command('PRE-FETCH(16)', '90 02 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', PREPARES, preFetch16),
   command('SYNCHRONIZE CACHE(16)', '91 06 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', FLUSHES, synchronizeCache16),
   // LOGICAL BLOCK ADDRESS and PMI are obsolete.
   action('READ CAPACITY(16)', '9e 10 ff ff ff ff ff ff ff ff ff ff ff ff 01 00', READS, readCapacity16),
+  action('GET LBA STATUS', '9e 12 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', READS, getLbaStatus),
   command('REPORT LUNS', 'a0 00 ff 00 00 00 ff ff ff ff 00 00', ANSWERS_ALWAYS, reportLuns),
   action('REPORT SUPPORTED OPERATION CODES', 'a3 0c 87 ff ff ff ff ff ff ff 00 00', ANSWERS, reportOperationCodes),
   action(
@@ -97,6 +115,8 @@ const DISK: readonly Command[] = [
   command('WRITE(12)', 'aa 18 ff ff ff ff ff ff ff ff 00 00', WRITES, write12),
   command('WRITE AND VERIFY(12)', 'ae 12 ff ff ff ff ff ff ff ff 00 00', WRITES_CHECKED, writeAndVerify12),
   command('VERIFY(12)', 'af 16 ff ff ff ff ff ff ff ff 00 00', CHECKS, verify12),
+  // REQ_PLIST, REQ_GLIST, DEFECT LIST FORMAT; ADDRESS DESCRIPTOR INDEX
+  command('READ DEFECT DATA(12)', 'b7 1f ff ff ff ff ff ff ff ff 00 00', ANSWERS, readDefectData12),
 ]
 
 /** What a thin provisioned disk has: UNMAP, and UNMAP in byte 1 of WRITE SAME; NDOB. */

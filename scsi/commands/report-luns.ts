@@ -6,6 +6,8 @@ import { ATTENTION } from '../unit-attention.js'
 /** REPORT LUNS CDB (SPC-4 6.33). */
 const CDB = { SELECT_REPORT: 2, ALLOCATION_LENGTH: 6 } as const
 
+const SELECTIONS: ReadonlySet<number> = new Set(Object.values(SELECT_REPORT))
+
 /** What REPORT LUNS needs of a target. */
 export interface LunInventory {
   /** The LUNs of its logical units, ascending. */
@@ -27,7 +29,7 @@ export function answerReportLuns(task: Task, target: LunInventory): void {
 
 function answer(task: Task, luns: readonly number[]): boolean {
   const select = task.cdbBytes[CDB.SELECT_REPORT]!
-  if (select > SELECT_REPORT.ALL) {
+  if (!SELECTIONS.has(select)) {
     task.failCdbField(CDB.SELECT_REPORT, 7)
     return false
   }

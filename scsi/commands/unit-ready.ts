@@ -56,14 +56,3 @@ export function preventAllowMediumRemoval(task: Task, nexus: Nexus): void {
   if ((task.cdbBytes[4]! & 1) !== 0) nexus.unit.state.set(FLAG.REMOVAL_PREVENTED)
   else nexus.unit.state.clear(FLAG.REMOVAL_PREVENTED)
 }
-
-/** SEND DIAGNOSTIC byte 1 (SPC-4 6.42). */
-const SELFTEST = 0x04
-
-/** SEND DIAGNOSTIC (SPC-4 6.42): the default self-test reads the first block. */
-export function sendDiagnostic(task: Task, nexus: Nexus): void {
-  if ((task.cdbBytes[1]! & SELFTEST) === 0 || nexus.unit.state.capacity === 0) return
-  task.action = ACTION.VERIFY
-  task.offset = 0
-  task.length = nexus.unit.blockSize
-}

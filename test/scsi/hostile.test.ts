@@ -25,6 +25,11 @@ const ALLOCATION_LENGTH: Record<string, (cdb: DataView) => number> = {
   'MODE SENSE(10)': (cdb) => cdb.getUint16(7),
   'READ CAPACITY(10)': () => 8,
   'READ CAPACITY(16)': (cdb) => cdb.getUint32(10),
+  'RECEIVE DIAGNOSTIC RESULTS': (cdb) => cdb.getUint16(3),
+  'READ DEFECT DATA(10)': (cdb) => cdb.getUint16(7),
+  'READ DEFECT DATA(12)': (cdb) => cdb.getUint32(6),
+  'LOG SENSE': (cdb) => cdb.getUint16(7),
+  'GET LBA STATUS': (cdb) => cdb.getUint32(10),
   'REPORT LUNS': (cdb) => cdb.getUint32(6),
   'REPORT SUPPORTED OPERATION CODES': (cdb) => cdb.getUint32(6),
   'REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS': (cdb) => cdb.getUint32(6),
@@ -39,6 +44,9 @@ const OPERATIONS: number[] = [
   ACTION.WRITE_PATTERN,
   ACTION.COMPARE,
   ACTION.VERIFY,
+  ACTION.PREFETCH,
+  ACTION.FIND_HOLE,
+  ACTION.FIND_DATA,
 ]
 
 interface Attempt {

@@ -15,3 +15,10 @@ t.test('the well known logical unit', async (t) => {
   t.equal(hex(encodeLunList([3], SELECT_REPORT.ALL)), normal('00 00 00 10 00*4 00 03 00*6 c1 01 00*6'))
   t.equal(hex(encodeLunList([], SELECT_REPORT.UNITS)), normal('00*8'))
 })
+
+t.test('no unit is administrative or subsidiary', async (t) => {
+  t.equal(hex(encodeLunList([3], SELECT_REPORT.TOP_LEVEL)), hex(encodeLunList([3], SELECT_REPORT.UNITS)))
+  for (const select of [SELECT_REPORT.ADMINISTRATIVE, SELECT_REPORT.SUBSIDIARY]) {
+    t.equal(hex(encodeLunList([3], select)), normal('00*8'))
+  }
+})

@@ -48,5 +48,5 @@ t.test('a capacity that changes is told at once', async (t) => {
 })
 
 t.test('service actions that are not there', async (t) => {
-  t.equal(fixture().initiator.send('9e 12 00*14').senseCode, SENSE.INVALID_COMMAND_OPERATION_CODE)
+  t.equal(fixture().initiator.send('9e 13 00*14').senseCode, SENSE.INVALID_COMMAND_OPERATION_CODE)
 })

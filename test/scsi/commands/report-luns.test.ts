@@ -9,15 +9,17 @@ import { Initiator } from '../support/initiator.js'
 t.test('every SELECT REPORT', async (t) => {
   const { initiator, target, unit } = fixture()
   target.add(new Nexus(unit, 0, 300, attentionWord(), false))
-  const lists = [
-    '00 00 00 10 00*4 00*8 41 2c 00*6',
-    '00 00 00 08 00*4 c1 01 00*6',
-    '00 00 00 18 00*4 00*8 41 2c 00*6 c1 01 00*6',
-  ]
-  for (const [select, list] of lists.entries()) {
+  for (const [select, list] of [
+    [0, '00 00 00 10 00*4 00*8 41 2c 00*6'],
+    [1, '00 00 00 08 00*4 c1 01 00*6'],
+    [2, '00 00 00 18 00*4 00*8 41 2c 00*6 c1 01 00*6'],
+    [0x10, '00*8'],
+    [0x11, '00 00 00 10 00*4 00*8 41 2c 00*6'],
+    [0x12, '00*8'],
+  ] as const) {
     t.equal(initiator.send(Uint8Array.of(0xa0, 0, select, 0, 0, 0, 0, 0, 0x10, 0, 0, 0)).data, normal(list))
   }
-  for (const select of [3, 0x10, 0x12, 0xff]) {
+  for (const select of [3, 0x0f, 0x13, 0xff]) {
     const { sense } = initiator.send(Uint8Array.of(0xa0, 0, select, 0, 0, 0, 0, 0, 0x10, 0, 0, 0))
     t.equal(sense, normal('70 00 05 00*4 0a 00*4 24 00 00 cf 00 02'))
   }

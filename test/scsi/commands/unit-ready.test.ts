@@ -85,14 +85,3 @@ t.test('PREVENT is accepted where there is nothing to prevent', async (t) => {
   t.equal(initiator.send('1e 00 00 00 01 00').status, 0)
   t.equal(state.flags, FLAG.WRITE_CACHE)
 })
-
-t.test('SEND DIAGNOSTIC: the self-test reads a block', async (t) => {
-  const { initiator, medium } = fixture()
-  t.equal(initiator.send('1d 04 00 00 00 00').status, 0)
-  t.equal(initiator.send('1d 10 00 00 00 00').status, 0)
-  t.same(medium.log, [[ACTION.VERIFY, 0, 512, false]])
-  medium.faults.set(ACTION.VERIFY, ERRNO.EIO)
-  t.equal(initiator.send('1d 04 00 00 00 00').senseCode, SENSE.UNRECOVERED_READ_ERROR)
-  t.equal(initiator.send('1d 20 00 00 00 00').senseCode, SENSE.INVALID_FIELD_IN_CDB)
-  t.equal(initiator.send('1d 10 00 00 04 00', { out: '00*4' }).senseCode, SENSE.INVALID_FIELD_IN_CDB)
-})

@@ -43,9 +43,20 @@ export class Medium {
         for (let i = 0; i < length; i++) if (range[i] !== dataOut[guestOffset + i]) return i + 1
         return 0
       case ACTION.VERIFY:
+      case ACTION.PREFETCH:
         return 0
+      case ACTION.FIND_HOLE:
+        return extent(range, false)
+      case ACTION.FIND_DATA:
+        return extent(range, true)
       default:
         throw new Error(`action ${action} is no block operation`)
     }
   }
+}
+
+/** Bytes at the start of a range that are all zeros: those are a hole, of any length; or (`data`) the contrary. */
+function extent(range: Uint8Array, data: boolean): number {
+  const end = range.findIndex((byte) => (byte === 0) === data)
+  return end < 0 ? range.length : end
 }

@@ -1,0 +1,54 @@
+import type { Scratch } from '../scratch.js'
+
+/** Log page codes (SPC-4 7.3, SBC-3 6.4). */
+export const LOG_PAGE = {
+  SUPPORTED_PAGES: 0x00,
+  TEMPERATURE: 0x0d,
+  INFORMATIONAL_EXCEPTIONS: 0x2f,
+} as const
+
+/** Subpage code of the page that lists pages and subpages. */
+export const ALL_SUBPAGES = 0xff
+
+/** A log parameter (SPC-4 7.3.2.2): its code, and what follows its header. */
+export interface LogParameter {
+  readonly code: number
+  readonly value: readonly number[]
+}
+
+/** A log page without subpages. */
+export interface LogPage {
+  readonly code: number
+  /** Ascending by code. */
+  readonly parameters: readonly LogParameter[]
+}
+
+/** FORMAT AND LINKING 11b: a list in binary format. */
+const CONTROL = 0x03
+
+/** There is no sensor; no temperature is known (SPC-4 7.3.23). */
+const UNKNOWN_TEMPERATURE = 0xff
+
+/** Temperature (SPC-4 7.3.23): the present one and the highest at which the device may run. */
+const temperature: LogPage = {
+  code: LOG_PAGE.TEMPERATURE,
+  parameters: [
+    { code: 0x0000, value: [0, UNKNOWN_TEMPERATURE] },
+    { code: 0x0001, value: [0, UNKNOWN_TEMPERATURE] },
+  ],
+}
+
+/** Informational Exceptions (SPC-4 7.3.12): ASC and ASCQ 0, there is none; the temperature; a byte for the vendor. */
+const informationalExceptions: LogPage = {
+  code: LOG_PAGE.INFORMATIONAL_EXCEPTIONS,
+  parameters: [{ code: 0x0000, value: [0, 0, UNKNOWN_TEMPERATURE, 0] }],
+}
+
+/** The log pages of a disk, ascending by code; those that list pages are made of this. */
+export const LOG_PAGES: readonly LogPage[] = [temperature, informationalExceptions]
+
+/** Writes a log parameter. */
+export function putParameter(into: Scratch, { code, value }: LogParameter): void {
+  into.u16(code).u8(CONTROL).u8(value.length)
+  for (const byte of value) into.u8(byte)
+}
