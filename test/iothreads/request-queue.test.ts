@@ -116,8 +116,6 @@ t.test('a buffer that is too small, or of the wrong kind, ends with OVERRUN and 
     { cdb: write10(0, 2) },
     { cdb: write10(0, 2), dataIn: 4096 },
     { cdb: writeAndVerify10(0, 2), dataIn: 4096 },
-    { cdb: writeSame16(0, 2), dataOut: random(511) },
-    { cdb: writeSame16(0, 2), dataIn: 512 },
     { cdb: unmap([[0, 1]]).cdb, dataOut: random(23) },
     { cdb: verify10(0, 2, BYTCHK.COMPARE), dataIn: 4096 },
     { cdb: inquiry(36), dataIn: 35 },
@@ -132,6 +130,20 @@ t.test('a buffer that is too small, or of the wrong kind, ends with OVERRUN and 
   }
   t.equal(driver.calls.length, 0)
   t.equal(rig.run({ cdb: TEST_UNIT_READY }).status, STATUS.GOOD)
+})
+
+t.test('a WRITE SAME whose data is no block is refused by the device server, and nothing done', async (t) => {
+  const { rig, driver } = rigWith(t)
+  for (const command of [
+    { cdb: writeSame16(0, 2), dataOut: random(511) },
+    { cdb: writeSame16(0, 2), dataOut: random(1024) },
+    { cdb: writeSame16(0, 2), dataIn: 512 },
+  ]) {
+    const answer = rig.run(command)
+    const size = (command.dataIn ?? 0) + (command.dataOut?.length ?? 0)
+    t.match(answer, { response: RESPONSE.OK, status: STATUS.CHECK_CONDITION, residual: size })
+  }
+  t.equal(driver.calls.length, 0)
 })
 
 t.test('commands that are answered at once, into buffers of any cut', async (t) => {

@@ -90,8 +90,8 @@ t.test('what commands are counted as', async (t) => {
     ['READ(10) FUA', [0x28, 8, 0, 0, 0, 0, 0, 0, 1], zeros, OPERATION.READ],
     ['WRITE(10)', [0x2a, 0, 0, 0, 0, 0, 0, 0, 1], zeros, OPERATION.WRITE],
     ['WRITE AND VERIFY(10)', [0x2e, 0, 0, 0, 0, 0, 0, 0, 1], zeros, OPERATION.WRITE],
-    ['WRITE SAME(10)', [0x41, 0, 0, 0, 0, 0, 0, 0, 1], ones, OPERATION.WRITE],
-    ['WRITE SAME(10) of zeros', [0x41, 8, 0, 0, 0, 0, 0, 0, 1], zeros, OPERATION.UNMAP],
+    ['WRITE SAME(10)', [0x41, 0, 0, 0, 0, 0, 0, 0, 1], ones.subarray(0, 512), OPERATION.WRITE],
+    ['WRITE SAME(10) of zeros', [0x41, 8, 0, 0, 0, 0, 0, 0, 1], zeros.subarray(0, 512), OPERATION.UNMAP],
     ['UNMAP', [0x42, 0, 0, 0, 0, 0, 0, 0, 24], unmapOne, OPERATION.UNMAP],
     ['UNMAP of two', [0x42, 0, 0, 0, 0, 0, 0, 0, 40], unmapTwo, OPERATION.UNMAP],
     ['SYNCHRONIZE CACHE', [0x35], zeros, OPERATION.FLUSH],
@@ -103,7 +103,8 @@ t.test('what commands are counted as', async (t) => {
   for (const [name, cdb, parameters, expected] of cases) {
     const task = new Task()
     task.cdbBytes.set(cdb)
-    task.dataInLength = task.dataOutLength = 4096
+    task.dataInLength = 4096
+    task.dataOutLength = parameters.length
     task.parameters = parameters
     task.parameterLength = parameters.length
     nexus.execute(task)
