@@ -1,4 +1,13 @@
-import { LogicalUnit, Nexus, Target, type UnitConfig, UnitState } from '../../../scsi/index.js'
+import {
+  LogicalUnit,
+  Nexus,
+  Target,
+  type Task,
+  type UnitConfig,
+  type UnitNexus,
+  UnitServer,
+  UnitState,
+} from '../../../scsi/index.js'
 import { Initiator } from './initiator.js'
 import { Medium } from './medium.js'
 
@@ -30,6 +39,14 @@ export interface Fixture {
   readonly target: Target
   readonly medium: Medium
   readonly initiator: Initiator
+  /** Of all nexuses that the fixture has or is given. */
+  readonly server: UnitServer
+  /** What the server knows `nexus` by. */
+  readonly unitNexus: UnitNexus
+  /** Another controller's nexus with the unit, and its initiator. */
+  join(controller: string): { readonly nexus: Nexus; readonly unitNexus: UnitNexus; readonly initiator: Initiator }
+  /** The end of a nexus. */
+  leave(unitNexus: UnitNexus): void
 }
 
 /**
@@ -42,9 +59,20 @@ export function fixture(
   const config = { ...CONFIG, ...changes }
   const state = UnitState.create(options.capacity ?? BLOCKS)
   const unit = new LogicalUnit(config, state)
-  const nexus = new Nexus(unit, 0, 0, attentionWord(), options.readOnly ?? false)
-  const target = new Target(0)
-  target.add(nexus)
   const medium = new Medium(BLOCKS * config.blockSize)
-  return { unit, state, nexus, target, medium, initiator: new Initiator((task) => target.execute(0, task), medium) }
+  const unitNexuses = new Set<UnitNexus>()
+  const server = new UnitServer(unit, unitNexuses)
+  const join = (controller: string, readOnly = false) => {
+    const nexus = new Nexus(unit, 0, 0, attentionWord(), readOnly)
+    const target = new Target(0)
+    target.add(nexus)
+    const { attention } = nexus
+    const unitNexus: UnitNexus = { controller, target: 0, lun: 0, readOnly: nexus.readOnly, attention }
+    unitNexuses.add(unitNexus)
+    const serve = (task: Task) => server.execute(task, unitNexus)
+    const initiator = new Initiator((task) => target.execute(0, task), medium, serve)
+    return { nexus, unitNexus, target, initiator }
+  }
+  const first = join('vm', options.readOnly ?? false)
+  return { unit, state, medium, server, join, leave: (each) => unitNexuses.delete(each), ...first }
 }

@@ -1,4 +1,13 @@
-import { ACTION, complete, DIRECTION, MAX_PARAMETER_BYTES, parameterListLength, Task } from '../../../scsi/index.js'
+import {
+  ACTION,
+  complete,
+  DIRECTION,
+  type Effect,
+  type Effects,
+  MAX_PARAMETER_BYTES,
+  parameterListLength,
+  Task,
+} from '../../../scsi/index.js'
 import { bytes, hex } from './hex.js'
 import type { Medium } from './medium.js'
 
@@ -20,16 +29,23 @@ export interface Buffers {
   readonly in?: number
 }
 
+/** The server of a unit, as one of its nexuses sees it: executes what `execute` leaves to it. */
+export type Serve = (task: Task) => Effects | null
+
 /** A transport and its initiator in one: sends commands to `execute` and runs what they ask for on a medium. */
 export class Initiator {
   readonly task = new Task()
   readonly #execute: (task: Task) => void
   readonly #medium: Medium
+  readonly #serve: Serve | undefined
+  /** The effects that forwarded commands have had. */
+  readonly effects: Effect[] = []
   readonly #parameters = new Uint8Array(MAX_PARAMETER_BYTES)
 
-  constructor(execute: (task: Task) => void, medium: Medium) {
+  constructor(execute: (task: Task) => void, medium: Medium, serve?: Serve) {
     this.#execute = execute
     this.#medium = medium
+    this.#serve = serve
   }
 
   /** Runs a command; buffers default to no data-out and 65536 bytes for data-in. */
@@ -60,10 +76,39 @@ export class Initiator {
     if (program !== null) {
       let step = program.next(0)
       while (!step.done) step = program.next(this.#medium.run(task, out, dataIn))
+    } else if (task.action === ACTION.FORWARD && this.#serve !== undefined) {
+      this.#forward(this.#serve)
     } else if (task.action !== ACTION.DONE) {
       complete(task, this.#medium.run(task, out, dataIn))
     }
     if (task.action !== ACTION.DONE) throw new Error(`action ${task.action} is left`)
+  }
+
+  /** As a transport does it: another task, with private copies, stands for this one. */
+  #forward(serve: Serve): void {
+    const task = this.task
+    const served = new Task()
+    served.cdbBytes.set(task.cdbBytes)
+    served.parameters = task.parameters.slice(0, task.transferLength)
+    served.parameterLength = served.dataOutLength = served.parameters.length
+    served.dataInLength = task.dataInLength
+    const effects = serve(served)
+    if (effects !== null) {
+      let step = effects.next(0)
+      while (!step.done) {
+        this.effects.push(step.value)
+        step = effects.next(step.value.type === 'flush' ? this.#flush(served) : 0)
+      }
+    }
+    served.limit()
+    task.conclude(served.result)
+  }
+
+  #flush(served: Task): number {
+    served.action = ACTION.FLUSH
+    const result = this.#medium.run(served, new Uint8Array(0), new Uint8Array(0))
+    served.action = ACTION.DONE
+    return result
   }
 
   #reply(dataIn: Uint8Array): Reply {
