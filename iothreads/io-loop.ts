@@ -4,7 +4,7 @@ import { EpollEngine } from './epoll-engine.js'
 import type { EngineHandler, EventEngine } from './event-engine.js'
 import { BELL, BELL_WORD, type WorkerOptions } from './messages.js'
 import type { RequestQueue } from './request-queue.js'
-import { SLOT_BITS, SLOT_MASK } from './request-table.js'
+import { JOB_SLOT, SLOT_BITS, SLOT_MASK } from './request-table.js'
 import { QUEUE_FIELD } from './statistics.js'
 import { THREAD_FIELD, ThreadStatistics } from './thread-statistics.js'
 import { UringEngine } from './uring-engine.js'
@@ -28,6 +28,8 @@ export interface LoopClient {
   settle(): void
   /** Has the drivers end what they held back for long enough. */
   pollDrivers(): void
+  /** I/O that is no queue's has ended: that of the job number `slot`. */
+  jobCompleted(slot: number, result: number): void
   /** When the next request that a driver holds back is due (ns), or Infinity. */
   nextDeadline(): number
 }
@@ -113,6 +115,10 @@ export class IoLoop implements EngineHandler {
 
   completed(id: number, result: number): void {
     this.#completions = (this.#completions + 1) | 0
+    if (id >>> SLOT_BITS === JOB_SLOT) {
+      this.#client.jobCompleted(id & SLOT_MASK, result)
+      return
+    }
     const queue = this.#slots[id >>> SLOT_BITS]!
     queue.execution.completed(queue.table.requests[id & SLOT_MASK]!, result)
   }

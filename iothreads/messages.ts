@@ -1,5 +1,6 @@
 import type { MappedRegion, SharedArea } from 'vhost-user-protocol-ts'
 import type { TaskAnswer, UnitConfig } from '../scsi/index.js'
+import type { MediumJob } from './medium-job.js'
 
 /** What the main thread asks of an IOThread. Plain data, sent through a MessagePort; shared memory goes along by reference. */
 
@@ -106,7 +107,9 @@ export type Command =
     }
   /** Answers when the commands of a unit that have been started by now have ended; not those that were forwarded. */
   | { readonly type: 'fence'; readonly controller: string; readonly target: number; readonly lun: number }
-  /** Ends the thread. It has no queues. */
+  /** Works on media, between requests; answers the result: a number >= 0, or -errno. */
+  | { readonly type: 'job'; readonly job: MediumJob }
+  /** Ends the thread, after its jobs. It has no queues. */
   | { readonly type: 'stop' }
 
 /** Why the doorbell rings. EXIT: the process is about to exit, and joins its threads. */

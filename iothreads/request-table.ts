@@ -15,6 +15,8 @@ const STRIDE = MAX_SEGMENTS * SEGMENT + 64
 /** The low bits of a request's id are its slot; the high ones name the queue in its IOThread. */
 export const SLOT_BITS = 16
 export const SLOT_MASK = (1 << SLOT_BITS) - 1
+/** What stands for a queue in the ids of requests that are no queue's (MediumJobs). */
+export const JOB_SLOT = 0x7fff
 
 /**
  * The preallocated requests of one queue. Their segments lie in untouched zero pages until a request needs them, so a

@@ -21,7 +21,7 @@ export interface DriverParts {
   readonly ended: (request: Request, result: number) => void
 }
 
-function createDriver(medium: Medium, parts: DriverParts): Driver {
+export function createDriver(medium: Medium, parts: DriverParts): Driver {
   switch (medium.kind) {
     case 'file':
       return new FileDriver(medium.inline ? parts.inlineIo : parts.engine.io, medium.fd)

@@ -5,10 +5,12 @@ import { clockMonotonicNs, ERRNO, getAffinity, gettid, SystemError, setAffinity,
 import { INFLIGHT_UNUSABLE } from 'vhost-user-protocol-ts'
 import { BouncePool } from './bounce-pool.js'
 import type { DelayLine } from './delay-line.js'
+import type { Driver } from './drivers/driver.js'
 import { Forwarding, type ForwardingMessages } from './forwarding.js'
 import { takeOver } from './inflight.js'
 import { IoLoop, type LoopClient } from './io-loop.js'
-import type { Command, CommandMessage, QueueSpec, Report, WorkerOptions } from './messages.js'
+import { MediumJobs } from './medium-jobs.js'
+import type { Command, CommandMessage, Medium, QueueSpec, Report, WorkerOptions } from './messages.js'
 import { openVirtqueue } from './open-virtqueue.js'
 import type { Request } from './request.js'
 import { RequestLog } from './request-log.js'
@@ -20,7 +22,7 @@ import { dirtyLog } from './ring-log.js'
 import { QueueStatistics } from './statistics.js'
 import { SyncIo } from './sync-io.js'
 import { TaskFunctions } from './task-functions.js'
-import { type DriverParts, WorkerController } from './worker-controller.js'
+import { createDriver, type DriverParts, WorkerController } from './worker-controller.js'
 
 /** At most one report of a guest's faults per queue in this time, ns. */
 const FAULT_INTERVAL = 1e9
@@ -40,13 +42,19 @@ class IoThreadWorker implements LoopClient {
   readonly #pool = new BouncePool()
   readonly #loop: IoLoop
   readonly #functions: TaskFunctions
+  readonly #jobs: MediumJobs
   #stopping: Stopping[] = []
   #delayLines: DelayLine[] = []
+  /** The id of `stop`, when it has come. */
+  #lastCommand: number | undefined
 
   constructor(port: MessagePort, options: WorkerOptions) {
     this.#port = port
     this.#loop = new IoLoop(options, this)
-    this.#functions = new TaskFunctions(this.#loop.engine, (id, value) => this.#report({ type: 'reply', id, value }))
+    const ended = (id: number, value: number): void => this.#report({ type: 'reply', id, value })
+    this.#functions = new TaskFunctions(this.#loop.engine, ended)
+    const driver = (medium: Medium): Driver => createDriver(undelayed(medium), this.#driverParts)
+    this.#jobs = new MediumJobs({ driver, pool: this.#pool, ended })
   }
 
   run(): void {
@@ -54,6 +62,7 @@ class IoThreadWorker implements LoopClient {
     this.#report({ type: 'ready', tid: gettid(), engine: engine.name, engineFault })
     this.#loop.run()
     if (this.#loop.abandoned) return
+    this.#jobs.release()
     this.#pool.release()
     this.#inlineIo.close()
     engine.close()
@@ -121,9 +130,12 @@ class IoThreadWorker implements LoopClient {
       case 'fence':
         this.#functions.fence(id, this.#controller(command.controller), { ...command, tag: null })
         return undefined
+      case 'job':
+        this.#jobs.start(id, command.job)
+        return undefined
       case 'stop':
-        this.#loop.stopped = true
-        return 0
+        this.#lastCommand = id
+        return undefined
     }
   }
 
@@ -224,11 +236,21 @@ class IoThreadWorker implements LoopClient {
 
   settle(): void {
     this.#functions.settle()
+    if (this.#lastCommand !== undefined && this.#jobs.idle) this.#end(this.#lastCommand)
     if (this.#stopping.length > 0) {
       const done = this.#stopping.filter(({ queue }) => this.#loop.released(queue))
       this.#stopping = this.#stopping.filter((each) => !done.includes(each))
       for (const each of done) this.#stopped(each)
     }
+  }
+
+  #end(id: number): void {
+    this.#loop.stopped = true
+    this.#report({ type: 'reply', id, value: 0 })
+  }
+
+  jobCompleted(slot: number, result: number): void {
+    this.#jobs.completed(slot, result)
   }
 
   #stopped({ id, controller, index, queue }: Stopping): void {
@@ -256,6 +278,11 @@ class IoThreadWorker implements LoopClient {
   #collectDelayLines(): void {
     this.#delayLines = [...this.#controllers.values()].flatMap((controller) => controller.delayLines)
   }
+}
+
+/** A job does not wait where a null disk has a guest's requests wait. */
+function undelayed(medium: Medium): Medium {
+  return medium.kind === 'null' ? { ...medium, delayNs: 0 } : medium
 }
 
 /** Binds this thread to all of the CPUs; the kernel by itself is content with those that are there. */

@@ -5,6 +5,8 @@ import { PENDING } from '../../iothreads/block-io.js'
 import { BOUNCE_BYTES, BouncePool } from '../../iothreads/bounce-pool.js'
 import {
   comparePieces,
+  copyPieces,
+  fillRange,
   patternPieces,
   type StepContext,
   type Steps,
@@ -118,6 +120,58 @@ for (const pending of [false, true]) {
       driver.limit = 1000
       t.equal(compare(), 0, 'read in parts')
       driver.limit = Number.POSITIVE_INFINITY
+      rig.table.give(request)
+    }
+  })
+
+  t.test(`copies, ${how}`, async (t) => {
+    const { driver, rig, ...context } = bench(t)
+    driver.pending = pending
+    const random = seeded(7)
+    const lengths = [0, 1, 512, BOUNCE_BYTES - 1, BOUNCE_BYTES, 2 * BOUNCE_BYTES + 777, 3 * BOUNCE_BYTES]
+    for (const length of lengths) {
+      for (let round = 0; round < 6; round++) {
+        driver.limit = round === 0 ? 100_000 : Number.POSITIVE_INFINITY
+        const sourceOffset = Math.floor(random() * (SIZE - length))
+        // Now and then a little before or behind the source
+        const near = Math.min(SIZE - length, Math.max(0, sourceOffset + Math.floor((random() - 0.5) * 2000)))
+        const offset = round % 2 === 0 ? Math.floor(random() * (SIZE - length)) : near
+        driver.bytes.set(bytes(SIZE, round))
+        const expected = driver.bytes.slice()
+        expected.copyWithin(offset, sourceOffset, sourceOffset + length)
+        const request = rig.request([])
+        Object.assign(request.task, { offset, length })
+        assert.equal(run(copyPieces({ driver, ...context }, request, driver, sourceOffset), driver), length)
+        assert.equal(Buffer.compare(driver.bytes, expected), 0, `${length} bytes from ${sourceOffset} to ${offset}`)
+        rig.table.give(request)
+      }
+    }
+    driver.failures.set(driver.calls.length + 1, ERRNO.EIO)
+    const request = rig.request([])
+    Object.assign(request.task, { offset: 0, length: 512 })
+    t.equal(run(copyPieces({ driver, ...context }, request, driver, 4096), driver), -ERRNO.EIO)
+    t.match(driver.calls.at(-1), { operation: 'buffer', write: true, offset: 0, length: 512 })
+    rig.table.give(request)
+  })
+
+  t.test(`fills, ${how}`, async (t) => {
+    const { driver, rig, ...context } = bench(t)
+    driver.pending = pending
+    for (const [pattern, length] of [
+      [1, 10],
+      [3, BOUNCE_BYTES + 5],
+      [4096, 2 * BOUNCE_BYTES],
+      [500, 100],
+    ] as const) {
+      driver.bytes.fill(0xee)
+      const request = rig.request([])
+      Object.assign(request.task, { offset: 7, length })
+      const source = bytes(pattern, pattern)
+      assert.equal(run(fillRange({ driver, ...context }, request, source), driver), length)
+      const expected = Uint8Array.from(driver.bytes, (_, i) =>
+        i < 7 || i >= 7 + length ? 0xee : source[(i - 7) % pattern]!,
+      )
+      assert.equal(Buffer.compare(driver.bytes, expected), 0, `${pattern} over ${length}`)
       rig.table.give(request)
     }
   })

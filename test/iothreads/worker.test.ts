@@ -3,7 +3,8 @@ import { createEventfd, raw, signalEventfd } from 'memfd-mmap'
 import t from 'tap'
 import { RESPONSE } from 'vhost-user-protocol-ts'
 import { CANCEL, FIELD, OPERATION, QUEUE_FIELD } from '../../iothreads/index.js'
-import type { UnitSpec } from '../../iothreads/messages.js'
+import type { MediumJob } from '../../iothreads/medium-job.js'
+import type { Medium, UnitSpec } from '../../iothreads/messages.js'
 import { STATUS } from '../../scsi/index.js'
 import { eventually, within } from '../support/deadline.js'
 import {
@@ -155,6 +156,27 @@ for (const engine of ['io_uring', 'epoll'] as const) {
     t.equal(await rig.stopQueue(0), 20)
     await rig.startQueue(0, 20)
     t.ok(good(await rig.run(0, { cdb: TEST_UNIT_READY })))
+  })
+
+  t.test(`jobs on media, the last one before the thread ends: ${engine}`, async (t) => {
+    const size = 4 * 2 ** 20
+    const { thread } = await startThread(t, { engine })
+    const file = testMedium(t, 'file', size)
+    const memory = testMedium(t, 'memory', size)
+    const send = (job: MediumJob): Promise<number> => within(DEADLINE, job.type, thread.send({ type: 'job', job }))
+    const whole = { offset: 0, length: size }
+    const pattern = Uint8Array.of(1, 2, 3, 4, 5, 6, 7)
+    const slow: Medium = { kind: 'null', delayNs: 1e9 * 3600 }
+    t.equal(await send({ type: 'fill', medium: file.medium, ...whole, pattern }), size)
+    t.equal(await send({ type: 'copy', medium: memory.medium, ...whole, source: file.medium, sourceOffset: 0 }), size)
+    t.equal(await send({ type: 'zero', medium: file.medium, offset: 4096, length: 8192, deallocate: true }), 0)
+    t.equal(await send({ type: 'copy', medium: slow, ...whole, source: memory.medium, sourceOffset: 0 }), size)
+    const last = send({ type: 'copy', medium: memory.medium, ...whole, source: file.medium, sourceOffset: 0 })
+    await within(DEADLINE, 'the end of the thread', thread.stop())
+    t.equal(await last, size)
+    const expected = Uint8Array.from({ length: size }, (_, i) => pattern[i % 7]!).fill(0, 4096, 12288)
+    t.equal(Buffer.compare(file.content(), expected), 0)
+    t.equal(Buffer.compare(memory.content(), expected), 0)
   })
 
   t.test(`requests are cancelled by unit and by tag, each answered once: ${engine}`, async (t) => {

@@ -52,6 +52,10 @@ export class LoopRig implements LoopClient {
     this.rang++
   }
 
+  jobCompleted(): void {
+    throw new Error('no jobs here')
+  }
+
   settle(): void {
     this.turns++
     this.onTurn()
