@@ -1,0 +1,3 @@
+import { fuzzRings } from '../support/fuzz/ring-suite.js'
+
+fuzzRings(false)
