@@ -1,5 +1,8 @@
-/** Words that the owner of a logical unit and all threads share for each I_T_L nexus. */
-export const NEXUS_WORD = { ATTENTION: 0, ACCESS: 1, COUNT: 2 } as const
+/**
+ * Words that the owner of a logical unit and all threads share for each I_T_L nexus. PREVENTS: 1 while the nexus prevents the removal of
+ * the medium (SPC-4 6.15).
+ */
+export const NEXUS_WORD = { ATTENTION: 0, ACCESS: 1, PREVENTS: 2, COUNT: 3 } as const
 
 /** New shared memory for the words of a nexus: nothing pending, nothing reserved. */
 export function createNexusWords(): Int32Array {
