@@ -1,6 +1,6 @@
 /** The LUNs of one controller: their addresses, their nexuses, and what is held for them. They come and go. */
 import type { UnitSpec } from '../iothreads/index.js'
-import { ATTENTION, raiseAttention } from '../scsi/index.js'
+import { ATTENTION, createNexusWords, raiseAttention } from '../scsi/index.js'
 import type { LunPlace } from './daemon-config.js'
 import type { Lun, LunNexus } from './lun.js'
 import { LunError } from './lun-error.js'
@@ -68,7 +68,7 @@ export class ControllerLuns {
   add(lun: Lun, place: LunPlace): void {
     this.#check(lun, place)
     if (this.#locked) lun.lock?.acquire()
-    const attention = new Int32Array(new SharedArrayBuffer(4))
+    const attention = createNexusWords()
     raiseAttention(attention, ATTENTION.POWER_ON)
     const nexus: LunNexus = {
       controller: this.#controller,
@@ -129,6 +129,7 @@ export class ControllerLuns {
         state: lun.state.memory,
         attention: nexus.attention.buffer as SharedArrayBuffer,
         medium: lun.medium,
+        gate: lun.gate,
       }))
   }
 

@@ -23,7 +23,7 @@ export interface UnitSpec {
   readonly config: UnitConfig
   /** UnitState's memory. */
   readonly state: SharedArrayBuffer
-  /** This nexus's unit attentions: one 32-bit word. */
+  /** This nexus's words: NEXUS_WORD. */
   readonly attention: SharedArrayBuffer
   readonly medium: Medium
 }

@@ -1,4 +1,5 @@
-import { Command, SERVICE_ACTION_MASK } from './command.js'
+import { CONFLICTS } from './access.js'
+import { Command, OPCODE, SERVICE_ACTION_MASK } from './command.js'
 import { SENSE } from './sense.js'
 import type { Task } from './task.js'
 
@@ -7,8 +8,19 @@ const UNSUPPORTED = new Command({
   name: 'unsupported',
   usage: '00',
   supported: false,
+  conflicts: CONFLICTS.NEVER,
   handler: (task: Task) => task.fail(SENSE.INVALID_COMMAND_OPERATION_CODE),
 })
+
+/** Service actions that are not in a table, of opcodes whose every service action the standard tells: a field of the CDB is at fault. */
+const UNSUPPORTED_ACTION = new Command({
+  name: 'unsupported service action',
+  usage: '00',
+  supported: false,
+  conflicts: CONFLICTS.NEVER,
+  handler: (task: Task) => task.failCdbField(1, 4),
+})
+const CLOSED: ReadonlySet<number> = new Set([OPCODE.PERSISTENT_RESERVE_IN, OPCODE.PERSISTENT_RESERVE_OUT])
 
 /** The commands of a device server, by opcode and service action. */
 export class CommandTable {
@@ -28,7 +40,8 @@ export class CommandTable {
       let group = this.entries[each.opcode]!
       if (group.actions === null) {
         group = new Command({ name: 'service actions', usage: '00', handler: UNSUPPORTED.handler })
-        group.actions = new Array<Command>(32).fill(UNSUPPORTED)
+        const others = CLOSED.has(each.opcode) ? UNSUPPORTED_ACTION : UNSUPPORTED
+        group.actions = new Array<Command>(32).fill(others)
         this.entries[each.opcode] = group
       }
       group.actions![each.serviceAction] = each

@@ -1,3 +1,4 @@
+import { CONFLICTS, type Exemption } from './access.js'
 import type { Nexus } from './nexus.js'
 import { DIRECTION, MAX_PARAMETER_BYTES, type Task } from './task.js'
 import type { Service } from './unit-server.js'
@@ -21,6 +22,8 @@ export const OPCODE = {
   WRITE_AND_VERIFY_10: 0x2e,
   VERIFY_10: 0x2f,
   PRE_FETCH_10: 0x34,
+  RESERVE_6: 0x16,
+  RELEASE_6: 0x17,
   SYNCHRONIZE_CACHE_10: 0x35,
   READ_DEFECT_DATA_10: 0x37,
   WRITE_SAME_10: 0x41,
@@ -28,7 +31,11 @@ export const OPCODE = {
   LOG_SELECT: 0x4c,
   LOG_SENSE: 0x4d,
   MODE_SELECT_10: 0x55,
+  RESERVE_10: 0x56,
+  RELEASE_10: 0x57,
   MODE_SENSE_10: 0x5a,
+  PERSISTENT_RESERVE_IN: 0x5e,
+  PERSISTENT_RESERVE_OUT: 0x5f,
   THIRD_PARTY_COPY_OUT: 0x83,
   THIRD_PARTY_COPY_IN: 0x84,
   READ_16: 0x88,
@@ -48,7 +55,7 @@ export const OPCODE = {
   READ_DEFECT_DATA_12: 0xb7,
 } as const
 
-/** Service actions, by opcode. */
+/** Service actions, by opcode; those of persistent reservations are in reservations/. */
 export const SERVICE_ACTION = {
   /** SERVICE ACTION IN(16) */
   READ_CAPACITY_16: 0x10,
@@ -87,6 +94,8 @@ export const PARAMETERS = {
   WORD_7: 3,
   /** One logical block, whose size the CDB does not tell: as much as any block has. */
   ONE_BLOCK: 4,
+  /** Bytes 5 to 8. */
+  LONG_5: 5,
 } as const
 
 /** The largest logical block. */
@@ -121,6 +130,10 @@ export interface CommandDefinition {
    * same answer. Default true; else it ends with ABORTED COMMAND.
    */
   readonly repeatable?: boolean
+  /** Which reservations of others it conflicts with: one of CONFLICTS, by default WRITES. */
+  readonly conflicts?: number
+  /** CDBs that conflict with none. */
+  readonly exempt?: Exemption
   /** Bits of byte 1 that are taken no notice of, though there is no use for them. */
   readonly ignored?: number
   /** Default true. */
@@ -158,10 +171,12 @@ export class Command {
   /** null: the handler does all. */
   readonly service: Service | null
   readonly repeatable: boolean
+  readonly conflicts: number
   /** False: stands for what is not in the table. */
   readonly supported: boolean
   /** For an opcode with service actions: the commands by service action, 32 of them. */
   actions: Command[] | null = null
+  readonly #exempt: Exemption | null
   /** By byte of the CDB, what must be 0. */
   readonly #refused = new DataView(new ArrayBuffer(CHECKED_BYTES))
   // The same as four big-endian words.
@@ -183,6 +198,8 @@ export class Command {
     this.handler = definition.handler
     this.service = definition.service ?? null
     this.repeatable = definition.repeatable ?? true
+    this.conflicts = definition.conflicts ?? CONFLICTS.WRITES
+    this.#exempt = definition.exempt ?? null
     this.supported = definition.supported ?? true
     const refused = this.#refused
     for (let byte = 1; byte < Math.min(this.length, CHECKED_BYTES); byte++) {
@@ -194,6 +211,13 @@ export class Command {
     this.#refused4 = refused.getInt32(4)
     this.#refused8 = refused.getInt32(8)
     this.#refused12 = refused.getInt32(12)
+  }
+
+  /** Whether the command conflicts with reservations of others, as the nexus's access word has them. */
+  conflictsWith(access: number, cdb: Uint8Array): boolean {
+    if ((access & this.conflicts) === 0) return false
+    const exempt = this.#exempt
+    return exempt === null || (cdb[exempt.byte]! & exempt.mask) !== exempt.value
   }
 
   /**
@@ -231,6 +255,8 @@ export class Command {
         return cdb.getUint16(7)
       case PARAMETERS.ONE_BLOCK:
         return MAX_BLOCK_SIZE
+      case PARAMETERS.LONG_5:
+        return cdb.getUint32(5)
       default:
         return 0
     }

@@ -1,9 +1,11 @@
+import { NEXUS_WORD } from './access.js'
 import { type Command, NEED, SERVICE_ACTION_MASK } from './command.js'
 import type { LogicalUnit } from './logical-unit.js'
 import { SENSE } from './sense.js'
+import { STATUS } from './status.js'
 import type { Target } from './target.js'
 import type { Task } from './task.js'
-import { take } from './unit-attention.js'
+import { RESETS, take } from './unit-attention.js'
 import { FLAG, UNUSUAL } from './unit-state.js'
 
 /**
@@ -14,7 +16,7 @@ export class Nexus {
   /** Target id and LUN under which the initiator sees the unit. */
   readonly target: number
   readonly lun: number
-  /** One word in shared memory: pending unit attentions, see ATTENTION. */
+  /** The words of NEXUS_WORD in shared memory: pending unit attentions (see ATTENTION), reservations of others (ACCESS). */
   readonly attention: Int32Array
   readonly readOnly: boolean
   /** The target that this nexus was added to. */
@@ -45,8 +47,10 @@ export class Nexus {
     task.direction = command.direction
     const flags = this.#words[0]! | this.#ownFlags
     task.descriptorSense = (flags & FLAG.DESCRIPTOR_SENSE) !== 0
-    // A plain load of the attention word: it is read whole, and take() settles who reports what is in it.
-    if (((flags & UNUSUAL) | this.attention[0]!) !== 0 && !this.#admit(task, command, flags)) return
+    // Plain loads of these words: each is read whole, and take() settles who reports an attention.
+    const words = this.attention
+    const special = (flags & UNUSUAL) | words[NEXUS_WORD.ATTENTION]! | words[NEXUS_WORD.ACCESS]!
+    if (special !== 0 && !this.#admit(task, command, flags)) return
     if (command.hasRefusedBits(task.cdb)) command.refuse(task)
     else command.handler(task, this, flags)
     task.limit()
@@ -55,6 +59,14 @@ export class Nexus {
   /** What may keep a command from being taken, in the order in which it is reported. False: the task has ended. */
   #admit(task: Task, command: Command, flags: number): boolean {
     const needs = command.needs
+    // Before other unit attentions (SAM-5 5.3.3).
+    if (
+      (this.attention[NEXUS_WORD.ATTENTION]! & RESETS) === 0 &&
+      command.conflictsWith(this.attention[NEXUS_WORD.ACCESS]!, task.cdbBytes)
+    ) {
+      task.end(STATUS.RESERVATION_CONFLICT)
+      return false
+    }
     if ((needs & NEED.IGNORES_ATTENTION) === 0) {
       const attention = take(this.attention)
       if (attention !== 0) return refuse(task, attention)

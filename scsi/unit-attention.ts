@@ -21,6 +21,14 @@ export const ATTENTION = {
   REPORTED_LUNS_CHANGED: 1 << 13,
 } as const
 
+/** What may have ended a reservation: such a condition is reported before a reservation conflict (SAM-5 5.3.3). */
+export const RESETS =
+  ATTENTION.POWER_ON |
+  ATTENTION.DEVICE_INTERNAL_RESET |
+  ATTENTION.BUS_RESET |
+  ATTENTION.BUS_DEVICE_RESET |
+  ATTENTION.NEXUS_LOSS
+
 // By bit number.
 const CODES: readonly SenseCode[] = [
   SENSE.POWER_ON_RESET_OR_BUS_DEVICE_RESET_OCCURRED,

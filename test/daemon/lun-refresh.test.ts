@@ -4,7 +4,7 @@ import { EVENT_TYPE } from 'vhost-user-protocol-ts'
 import type { Log } from '../../daemon/log.js'
 import { Lun, type LunNexus } from '../../daemon/lun.js'
 import { refreshLun } from '../../daemon/lun-refresh.js'
-import { SENSE, takeAttention } from '../../scsi/index.js'
+import { createNexusWords, SENSE, takeAttention } from '../../scsi/index.js'
 import { sparseImage } from '../support/image.js'
 import { lunConfig } from '../support/luns.js'
 import { tempDir } from '../support/temp-dir.js'
@@ -28,7 +28,7 @@ function served(t: Test, blockSize: 512 | 4096 = 512) {
     target: 0,
     lun: 0,
     readOnly: false,
-    attention: new Int32Array(new SharedArrayBuffer(4)),
+    attention: createNexusWords(),
     unit: lun,
     executor: lun.executor,
     announce: (type: number, reason: number) => told.push([type, reason]),

@@ -8,7 +8,7 @@ import {
   QUEUE_FIELD,
   QueueStatistics,
 } from '../../iothreads/statistics.js'
-import { LogicalUnit, Nexus, Task, UnitState } from '../../scsi/index.js'
+import { createNexusWords, LogicalUnit, Nexus, Task, UnitState } from '../../scsi/index.js'
 import { unitConfig } from '../support/iothreads/units.js'
 
 t.test('each operation of each LUN has counters of its own', async (t) => {
@@ -80,7 +80,7 @@ t.test('room for more LUNs', async (t) => {
 t.test('what commands are counted as', async (t) => {
   const state = UnitState.create(1000)
   const unit = new LogicalUnit(unitConfig(), state)
-  const nexus = new Nexus(unit, 0, 0, new Int32Array(new SharedArrayBuffer(4)), false)
+  const nexus = new Nexus(unit, 0, 0, createNexusWords(), false)
   const zeros = new Uint8Array(4096)
   const ones = new Uint8Array(4096).fill(1)
   const unmapOne = Uint8Array.from([0, 22, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0])

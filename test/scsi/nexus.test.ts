@@ -1,8 +1,10 @@
 import t from 'tap'
+import { ACCESS, NEXUS_WORD } from '../../scsi/access.js'
 import { DISK_COMMANDS } from '../../scsi/cdb-table.js'
 import { NEED } from '../../scsi/command.js'
 import { Nexus } from '../../scsi/nexus.js'
 import { SENSE } from '../../scsi/sense.js'
+import { STATUS } from '../../scsi/status.js'
 import { ACTION, DIRECTION, Task } from '../../scsi/task.js'
 import { ATTENTION, raise } from '../../scsi/unit-attention.js'
 import { FLAG } from '../../scsi/unit-state.js'
@@ -139,4 +141,36 @@ t.test('a task carries nothing over from the command before', async (t) => {
   task.dataOutLength = 4096
   t.match(execute('93 09 00*8 00 00 00 08 00 00'), { action: ACTION.WRITE_ZEROES, mayUnmap: true, overrun: false })
   t.match(execute(WRITE), { action: ACTION.WRITE, mayUnmap: false, overrun: false })
+})
+
+t.test('a reservation of another initiator', async (t) => {
+  const { initiator, nexus, medium } = fixture()
+  const SYNCHRONIZE_CACHE = FLUSH
+  const INQUIRY = '12 00 00 00 24 00'
+  const conflicting = (access: number): string[] => {
+    nexus.attention[NEXUS_WORD.ACCESS] = access
+    return [READ, WRITE, SYNCHRONIZE_CACHE, INQUIRY, 'ff'].filter(
+      (cdb) => initiator.send(cdb, { out: BLOCK }).status === STATUS.RESERVATION_CONFLICT,
+    )
+  }
+  t.same(conflicting(0), [])
+  t.same(conflicting(ACCESS.WRITE_EXCLUSIVE), [WRITE, SYNCHRONIZE_CACHE])
+  t.same(conflicting(ACCESS.EXCLUSIVE_ACCESS), [READ, WRITE, SYNCHRONIZE_CACHE])
+  t.same(conflicting(ACCESS.RESERVED), [READ, WRITE, SYNCHRONIZE_CACHE])
+  medium.log.length = 0
+  t.match(initiator.send(WRITE, { out: BLOCK }), { status: 0x18, sense: '', residual: 512, overrun: false })
+  t.same(medium.log, [], 'nothing is done')
+})
+
+t.test('resets are reported before a reservation conflict, other unit attentions after it', async (t) => {
+  const { initiator, nexus } = fixture()
+  for (const condition of Object.values(ATTENTION)) {
+    nexus.attention[NEXUS_WORD.ACCESS] = ACCESS.EXCLUSIVE_ACCESS
+    raise(nexus.attention, condition)
+    const isReset = condition <= ATTENTION.NEXUS_LOSS
+    t.equal(initiator.send(READ).status, isReset ? STATUS.CHECK_CONDITION : STATUS.RESERVATION_CONFLICT)
+    t.equal(initiator.send(READ).status, STATUS.RESERVATION_CONFLICT)
+    nexus.attention[NEXUS_WORD.ACCESS] = 0
+    t.equal(initiator.send(READ).status, isReset ? STATUS.GOOD : STATUS.CHECK_CONDITION, 'it is still pending')
+  }
 })

@@ -1,4 +1,5 @@
 import {
+  createNexusWords,
   LogicalUnit,
   Nexus,
   Target,
@@ -29,7 +30,7 @@ export const CONFIG: UnitConfig = {
 export const BLOCKS = 2048
 
 export function attentionWord(): Int32Array {
-  return new Int32Array(new SharedArrayBuffer(4))
+  return createNexusWords()
 }
 
 export interface Fixture {

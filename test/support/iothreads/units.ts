@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createMemfd, Mapping, openFd, raw } from 'memfd-mmap'
 import type { Medium, UnitSpec } from '../../../iothreads/messages.js'
-import { FLAG, type UnitConfig, UnitState } from '../../../scsi/index.js'
+import { createGate } from '../../../iothreads/write-gate.js'
+import { createNexusWords, FLAG, type UnitConfig, UnitState } from '../../../scsi/index.js'
 import type { Teardown } from '../teardown.js'
 
 /** A disk of 512 byte blocks, thin provisioned. */
@@ -44,8 +45,9 @@ export function unitSpec(medium: Medium, o: UnitOptions = {}): UnitSpec {
     readOnly: o.readOnly ?? false,
     config,
     state: state.memory,
-    attention: new SharedArrayBuffer(4),
+    attention: createNexusWords().buffer as SharedArrayBuffer,
     medium,
+    gate: createGate(),
   }
 }
 
