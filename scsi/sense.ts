@@ -27,6 +27,7 @@ export const SENSE = {
   MEDIUM_NOT_PRESENT: 0x023a00,
   WRITE_ERROR: 0x030c00,
   UNRECOVERED_READ_ERROR: 0x031100,
+  MEDIUM_FORMAT_CORRUPTED: 0x033100,
   FORMAT_COMMAND_FAILED: 0x033101,
   SANITIZE_COMMAND_FAILED: 0x033103,
   INTERNAL_TARGET_FAILURE: 0x044400,
@@ -114,6 +115,8 @@ export interface SenseDetail {
   fieldBit: number
   /** C/D: whether the field is one of the CDB (else of the parameter list). */
   fieldInCdb: boolean
+  /** PROGRESS INDICATION, 0 to 1 (SPC-4 4.5.2.4.4): instead of a field. */
+  progress: number
 }
 
 /** Sense data that is a code and no more. */
@@ -122,6 +125,7 @@ export const NO_DETAIL: Readonly<SenseDetail> = {
   fieldByte: NOT_GIVEN,
   fieldBit: NOT_GIVEN,
   fieldInCdb: true,
+  progress: NOT_GIVEN,
 }
 
 /**
@@ -145,7 +149,7 @@ export function encodeSense(
   into[FIXED.ADDITIONAL_LENGTH] = FIXED.SIZE - 8
   into[FIXED.ASC] = (code >>> 8) & 0xff
   into[FIXED.ASCQ] = code & 0xff
-  if (detail.fieldByte >= 0) putFieldPointer(into, FIXED.KEY_SPECIFIC, detail)
+  if (hasKeySpecific(detail)) putKeySpecific(into, FIXED.KEY_SPECIFIC, detail)
   return FIXED.SIZE
 }
 
@@ -165,19 +169,33 @@ function encodeDescriptor(into: Uint8Array, code: SenseCode, detail: Readonly<Se
     putU32(into, at + 8, detail.information % 2 ** 32)
     at += 12
   }
-  if (detail.fieldByte >= 0) {
+  if (hasKeySpecific(detail)) {
     // Sense key specific sense data descriptor (SPC-4 4.5.2.4).
     into[at] = 0x02
     into[at + 1] = 0x06
-    putFieldPointer(into, at + 4, detail)
+    putKeySpecific(into, at + 4, detail)
     at += 8
   }
   into[DESCRIPTOR.ADDITIONAL_LENGTH] = at - DESCRIPTOR.SIZE
   return at
 }
 
-/** Field pointer sense key specific data (SPC-4 4.5.2.4.2): SKSV, C/D, BPV, BIT POINTER, FIELD POINTER. */
-function putFieldPointer(into: Uint8Array, at: number, detail: Readonly<SenseDetail>): void {
+function hasKeySpecific(detail: Readonly<SenseDetail>): boolean {
+  return detail.fieldByte >= 0 || detail.progress >= 0
+}
+
+/**
+ * Field pointer sense key specific data (SPC-4 4.5.2.4.2): SKSV, C/D, BPV, BIT POINTER, FIELD POINTER; or SKSV and PROGRESS INDICATION
+ * (4.5.2.4.4), in 65,536ths.
+ */
+function putKeySpecific(into: Uint8Array, at: number, detail: Readonly<SenseDetail>): void {
+  if (detail.progress >= 0) {
+    const parts = Math.min(Math.floor(detail.progress * 0x10000), 0xffff)
+    into[at] = 0x80
+    into[at + 1] = parts >>> 8
+    into[at + 2] = parts & 0xff
+    return
+  }
   into[at] = 0x80 | (detail.fieldInCdb ? 0x40 : 0) | (detail.fieldBit >= 0 ? 0x08 | detail.fieldBit : 0)
   into[at + 1] = (detail.fieldByte >>> 8) & 0xff
   into[at + 2] = detail.fieldByte & 0xff

@@ -1,5 +1,5 @@
 import { ERRNO, senseFromErrno } from './errno.js'
-import { encodeSense, NOT_GIVEN, SENSE, SENSE_BYTES, type SenseCode, type SenseDetail } from './sense.js'
+import { encodeSense, NO_DETAIL, NOT_GIVEN, SENSE, SENSE_BYTES, type SenseCode, type SenseDetail } from './sense.js'
 import { STATUS } from './status.js'
 
 /** What is left to do after `execute()`: nothing, one block operation, or a program of them. */
@@ -77,7 +77,7 @@ export interface TaskAnswer {
 const NO_BYTES = new Uint8Array(0)
 
 // One per thread: fail() is not re-entrant and allocates nothing.
-const detail: SenseDetail = { information: NOT_GIVEN, fieldByte: NOT_GIVEN, fieldBit: NOT_GIVEN, fieldInCdb: true }
+const detail: SenseDetail = { ...NO_DETAIL }
 
 /**
  * One command on its way through a device server (SAM-5 4.5.9). Preallocated, one per request slot, used again and
@@ -236,6 +236,13 @@ export class Task {
   /** CHECK CONDITION with an INFORMATION field, such as the LBA of a medium error. */
   failAt(sense: SenseCode, information: number): void {
     this.#check(sense, information, NOT_GIVEN, NOT_GIVEN, true)
+  }
+
+  /** CHECK CONDITION that tells how far what keeps the command away is, 0 to 1. */
+  failWithProgress(sense: SenseCode, progress: number): void {
+    detail.progress = progress
+    this.#check(sense, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, true)
+    detail.progress = NOT_GIVEN
   }
 
   /** INVALID FIELD IN CDB, pointing at a byte and, unless bit is -1, at the highest bit of the field. */

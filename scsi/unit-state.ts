@@ -19,16 +19,27 @@ export const FLAG = {
   DESCRIPTOR_SENSE: 1 << 6,
   /** SWP: nothing may write until an initiator takes that back (SPC-4 7.5.8). */
   SOFTWARE_WRITE_PROTECT: 1 << 7,
+  /** FORMAT UNIT is under way (SBC-3 5.3). */
+  FORMATTING: 1 << 8,
+  /** SANITIZE is under way (SBC-3 5.22). */
+  SANITIZING: 1 << 9,
+  /** FORMAT UNIT has failed: the medium is not to be used until another one succeeds. */
+  FORMAT_FAILED: 1 << 10,
+  /** SANITIZE has failed: nothing but SANITIZE is taken until that has been put right. */
+  SANITIZE_FAILED: 1 << 11,
 } as const
 
 /** Flags that keep a command from the short way through execute(). */
 export const UNUSUAL = FLAG.READ_ONLY | FLAG.NOT_READY | FLAG.EJECTED | FLAG.WRITE_FAULT | FLAG.SOFTWARE_WRITE_PROTECT
 
+/** Flags that keep nearly all commands away. */
+export const WIPED = FLAG.FORMATTING | FLAG.SANITIZING | FLAG.FORMAT_FAILED | FLAG.SANITIZE_FAILED
+
 /** Flags that are mode parameters: MODE SELECT changes them, a reset brings their defaults back. */
 export const MODE_FLAGS = FLAG.WRITE_CACHE | FLAG.DESCRIPTOR_SENSE | FLAG.SOFTWARE_WRITE_PROTECT
 
 /** Byte offsets in the shared memory of a unit. */
-const STATE = { FLAGS: 0, GENERATION: 4, CAPACITY: 8, DEFAULTS: 16, SIZE: 64 } as const
+const STATE = { FLAGS: 0, GENERATION: 4, CAPACITY: 8, DEFAULTS: 16, PROGRESS: 20, SIZE: 64 } as const
 
 /**
  * What all threads share of a logical unit. The owner writes it, every worker reads it, so each field is one load: the
@@ -101,6 +112,15 @@ export class UnitState {
     if (!Number.isSafeInteger(blocks) || blocks < 0) throw new RangeError(`capacity ${blocks} is no number of blocks`)
     this.#doubles[STATE.CAPACITY >>> 3] = blocks
     Atomics.add(this.words, STATE.GENERATION >>> 2, 1)
+  }
+
+  /** How far a FORMAT UNIT or SANITIZE is, 0 to 1. */
+  get progress(): number {
+    return Atomics.load(this.words, STATE.PROGRESS >>> 2) / 2 ** 30
+  }
+
+  set progress(fraction: number) {
+    Atomics.store(this.words, STATE.PROGRESS >>> 2, Math.floor(fraction * 2 ** 30))
   }
 
   /** Counts the changes; wraps. */
