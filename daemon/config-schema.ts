@@ -82,7 +82,7 @@ export const lunSchema = z.strictObject({
       error: () => 'expected 0 (not reported), 1 (non-rotating) or a rate from 1025 to 65534 rpm',
     })
     .optional(),
-  removable: field.offOnly().optional(),
+  removable: field.onOff().optional(),
   'write-cache': field.onOff().optional(),
   rerror: field.oneOfSupported(['report', 'ignore', 'stop'], ['report']).optional(),
   werror: field.oneOfSupported(['report', 'ignore', 'stop', 'enospc'], ['report']).optional(),

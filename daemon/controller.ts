@@ -18,7 +18,7 @@ import {
   VQ,
 } from 'vhost-user-protocol-ts'
 import { type HostRing, type IoThread, QueueStatistics } from '../iothreads/index.js'
-import { inventoryChanged, powerOn } from '../scsi/index.js'
+import { allowRemoval, inventoryChanged, powerOn } from '../scsi/index.js'
 import { ConfigSpace } from './config-space.js'
 import { ControlRing } from './control-ring.js'
 import { ControllerLuns } from './controller-luns.js'
@@ -422,6 +422,7 @@ export class Controller implements BackendDevice {
   async disconnect(): Promise<void> {
     this.#driverFeatures = 0n
     this.#eventRing.reset()
+    allowRemoval(this.#luns.nexuses)
     await this.#changeMemory([])
     this.#inflight.forget()
     this.#migrationLog.enabled = false

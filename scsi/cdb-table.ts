@@ -7,14 +7,16 @@ import { logSelect } from './commands/log-select.js'
 import { logSense } from './commands/log-sense.js'
 import { modeSense6, modeSense10 } from './commands/mode-sense.js'
 import { preFetch10, preFetch16 } from './commands/pre-fetch.js'
+import { preventAllowMediumRemoval } from './commands/prevent-allow.js'
 import { readCapacity10, readCapacity16 } from './commands/read-capacity.js'
 import { readDefectData10, readDefectData12 } from './commands/read-defect-data.js'
 import { read6, read10, read12, read16, write6, write10, write12, write16 } from './commands/read-write.js'
 import { reportLuns } from './commands/report-luns.js'
 import { reportOperationCodes, reportTaskManagementFunctions } from './commands/report-supported.js'
 import { requestSense } from './commands/request-sense.js'
+import { loadOrEject, startStopUnit } from './commands/start-stop-unit.js'
 import { synchronizeCache10, synchronizeCache16 } from './commands/synchronize-cache.js'
-import { preventAllowMediumRemoval, startStopUnit, testUnitReady } from './commands/unit-ready.js'
+import { testUnitReady } from './commands/unit-ready.js'
 import { unmap } from './commands/unmap.js'
 import {
   verify10,
@@ -37,6 +39,8 @@ const ANSWERS: Traits = { direction: DIRECTION.IN }
 const ANSWERS_ALWAYS: Traits = { direction: DIRECTION.IN, needs: NEED.IGNORES_ATTENTION }
 const IDENTIFIES: Traits = { ...ANSWERS_ALWAYS, ignored: SCSI_2_LUN }
 const CONTROLS: Traits = {}
+/** Stopping flushes, and an eject waits for what is in flight. */
+const STARTS: Traits = { timeout: LONG, service: loadOrEject }
 const TESTS: Traits = { direction: DIRECTION.OUT, needs: NEED.MEDIUM, parameters: PARAMETERS.WORD_3, timeout: LONG }
 const PREPARES: Traits = { needs: NEED.MEDIUM }
 const READS: Traits = { direction: DIRECTION.IN, needs: NEED.MEDIUM }
@@ -70,7 +74,7 @@ const DISK: readonly Command[] = [
   command('INQUIRY', '12 01 ff ff ff 00', IDENTIFIES, inquiry),
   command('MODE SENSE(6)', '1a 08 ff ff ff 00', ANSWERS, modeSense6),
   // IMMED; POWER CONDITION MODIFIER; POWER CONDITION, NO_FLUSH, LOEJ, START
-  command('START STOP UNIT', '1b 01 00 0f f7 00', CONTROLS, startStopUnit),
+  command('START STOP UNIT', '1b 01 00 0f f7 00', STARTS, startStopUnit),
   // PCV
   command('RECEIVE DIAGNOSTIC RESULTS', '1c 01 ff ff ff 00', ANSWERS, receiveDiagnosticResults),
   // PF, SELFTEST, DEVOFFL, UNITOFFL

@@ -1,7 +1,8 @@
+import { NEXUS_WORD } from './access.js'
 import { ATTENTION, raise } from './unit-attention.js'
-import { FLAG, type UnitState } from './unit-state.js'
+import type { UnitState } from './unit-state.js'
 
-/** Who is told by a unit attention: a Nexus, or whoever owns its word. */
+/** Who is told by a unit attention: a Nexus, or whoever owns its words (NEXUS_WORD). */
 export interface Attentive {
   readonly attention: Int32Array
 }
@@ -10,11 +11,17 @@ function raiseAll(nexuses: Iterable<Attentive>, condition: number): void {
   for (const nexus of nexuses) raise(nexus.attention, condition)
 }
 
+/** Initiators have gone, or begin anew: they do not prevent the removal of a medium any more (SPC-4 6.15). */
+export function allowRemoval(nexuses: Iterable<Attentive>): void {
+  for (const { attention } of nexuses) Atomics.store(attention, NEXUS_WORD.PREVENTS, 0)
+}
+
 /**
  * A logical unit came into being, or all that was known of it was lost: every nexus is told, what was pending is gone
  * (SAM-5 6.3.1).
  */
 export function powerOn(nexuses: Iterable<Attentive>): void {
+  allowRemoval(nexuses)
   raiseAll(nexuses, ATTENTION.POWER_ON)
 }
 
@@ -23,7 +30,7 @@ export function powerOn(nexuses: Iterable<Attentive>): void {
  * every controller.
  */
 export function logicalUnitReset(state: UnitState, nexuses: Iterable<Attentive>): void {
-  state.clear(FLAG.REMOVAL_PREVENTED)
+  allowRemoval(nexuses)
   raiseAll(nexuses, ATTENTION.BUS_DEVICE_RESET)
 }
 
@@ -32,6 +39,7 @@ export function logicalUnitReset(state: UnitState, nexuses: Iterable<Attentive>)
  * target's units.
  */
 export function nexusReset(nexuses: Iterable<Attentive>): void {
+  allowRemoval(nexuses)
   raiseAll(nexuses, ATTENTION.NEXUS_LOSS)
 }
 

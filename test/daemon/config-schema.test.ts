@@ -101,7 +101,6 @@ t.test('keys and values of a LUN that later versions may have', (t) => {
   const values: [string, string][] = [
     ['driver', 'nbd'],
     ['direct', 'on'],
-    ['removable', 'on'],
     ['rerror', 'stop'],
     ['werror', 'enospc'],
   ]

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { NEXUS_WORD } from '../../scsi/access.js'
 import { SENSE } from '../../scsi/sense.js'
 import * as management from '../../scsi/task-management.js'
 import { ATTENTION, raise, take } from '../../scsi/unit-attention.js'
@@ -36,9 +37,28 @@ t.test('a power on leaves nothing of before', async (t) => {
   t.equal(all[0]!.attention[0], ATTENTION.POWER_ON)
 })
 
-t.test('a logical unit reset lets the medium go', async (t) => {
+t.test('whoever begins anew prevents nothing', async (t) => {
   const state = UnitState.create(1)
-  state.set(FLAG.REMOVAL_PREVENTED | FLAG.READ_ONLY)
+  const events: ((all: { attention: Int32Array }[]) => void)[] = [
+    management.powerOn,
+    (all) => management.logicalUnitReset(state, all),
+    management.nexusReset,
+    management.allowRemoval,
+  ]
+  for (const event of events) {
+    const all = nexuses()
+    for (const { attention } of all) attention[NEXUS_WORD.PREVENTS] = 1
+    event(all.slice(0, 1))
+    t.same(
+      all.map(({ attention }) => attention[NEXUS_WORD.PREVENTS]),
+      [0, 1],
+    )
+  }
+})
+
+t.test('a logical unit reset leaves what is no mode parameter', async (t) => {
+  const state = UnitState.create(1)
+  state.set(FLAG.READ_ONLY)
   management.logicalUnitReset(state, [])
   t.equal(state.flags, FLAG.READ_ONLY | FLAG.WRITE_CACHE)
 })
