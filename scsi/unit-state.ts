@@ -8,8 +8,6 @@ export const FLAG = {
   NOT_READY: 1 << 2,
   /** A removable medium is not in its place: MEDIUM NOT PRESENT. */
   EJECTED: 1 << 3,
-  /** PREVENT ALLOW MEDIUM REMOVAL (SPC-4 6.17) holds the medium. */
-  REMOVAL_PREVENTED: 1 << 4,
   /**
    * A flush has failed; what was written may be lost, so writes and flushes end with MEDIUM ERROR until the owner
    * clears this.
