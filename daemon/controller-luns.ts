@@ -129,7 +129,6 @@ export class ControllerLuns {
         state: lun.state.memory,
         attention: nexus.attention.buffer as SharedArrayBuffer,
         medium: lun.medium,
-        gate: lun.gate,
       }))
   }
 
