@@ -7,6 +7,7 @@ const HEADER = 4
 
 /** Block Limits (SBC-3 6.6.4). */
 const BLOCK_LIMITS = {
+  WSNZ: 4,
   OPTIMAL_TRANSFER_LENGTH_GRANULARITY: 6,
   MAXIMUM_UNMAP_LBA_COUNT: 20,
   MAXIMUM_UNMAP_BLOCK_DESCRIPTOR_COUNT: 24,
@@ -16,15 +17,15 @@ const BLOCK_LIMITS = {
   SIZE: 64,
 } as const
 
+/** NUMBER OF LOGICAL BLOCKS 0 is no WRITE SAME to the end of the medium here. */
+const WSNZ = 1
 const UGAVALID = 0x80000000
 
-/**
- * Content of the Block Limits page: no limit on the transfer length. WSNZ is 0: a WRITE SAME without a number of blocks
- * goes on to the end of the medium.
- */
+/** Content of the Block Limits page: no limit on the transfer length. */
 export function blockLimits(config: UnitConfig): Uint8Array {
   const page = new Uint8Array(BLOCK_LIMITS.SIZE)
   const view = new DataView(page.buffer)
+  page[BLOCK_LIMITS.WSNZ] = WSNZ
   view.setUint16(BLOCK_LIMITS.OPTIMAL_TRANSFER_LENGTH_GRANULARITY, config.physicalBlockSize / config.blockSize)
   if (config.discard) {
     view.setUint32(BLOCK_LIMITS.MAXIMUM_UNMAP_LBA_COUNT, LIMITS.UNMAP_BLOCKS)
