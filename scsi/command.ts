@@ -7,6 +7,7 @@ import type { Service } from './unit-server.js'
 export const OPCODE = {
   TEST_UNIT_READY: 0x00,
   REQUEST_SENSE: 0x03,
+  FORMAT_UNIT: 0x04,
   READ_6: 0x08,
   WRITE_6: 0x0a,
   INQUIRY: 0x12,
@@ -28,6 +29,7 @@ export const OPCODE = {
   READ_DEFECT_DATA_10: 0x37,
   WRITE_SAME_10: 0x41,
   UNMAP: 0x42,
+  SANITIZE: 0x48,
   LOG_SELECT: 0x4c,
   LOG_SENSE: 0x4d,
   MODE_SELECT_10: 0x55,
@@ -96,10 +98,17 @@ export const PARAMETERS = {
   ONE_BLOCK: 4,
   /** Bytes 5 to 8. */
   LONG_5: 5,
+  /** Bytes 10 to 13. */
+  LONG_10: 6,
+  /** That of FORMAT UNIT, whose CDB tells only whether there is one. */
+  FORMAT: 7,
 } as const
 
 /** The largest logical block. */
 export const MAX_BLOCK_SIZE = 4096
+
+/** The longest parameter list of FORMAT UNIT: two headers, and a block of pattern. */
+const FORMAT_LIST_BYTES = 12 + MAX_BLOCK_SIZE
 
 /**
  * Runs a command whose CDB has passed the checks of its descriptor. `flags` is the unit's state word as loaded for this
@@ -257,6 +266,10 @@ export class Command {
         return MAX_BLOCK_SIZE
       case PARAMETERS.LONG_5:
         return cdb.getUint32(5)
+      case PARAMETERS.LONG_10:
+        return cdb.getUint32(10)
+      case PARAMETERS.FORMAT:
+        return FORMAT_LIST_BYTES
       default:
         return 0
     }

@@ -1,12 +1,13 @@
 import { NEXUS_WORD } from './access.js'
-import { type Command, NEED, SERVICE_ACTION_MASK } from './command.js'
+import { type Command, NEED, OPCODE, SERVICE_ACTION_MASK } from './command.js'
 import type { LogicalUnit } from './logical-unit.js'
 import { SENSE } from './sense.js'
 import { STATUS } from './status.js'
 import type { Target } from './target.js'
 import type { Task } from './task.js'
 import { RESETS, take } from './unit-attention.js'
-import { FLAG, UNUSUAL } from './unit-state.js'
+import { FLAG, UNUSUAL, WIPED } from './unit-state.js'
+import { wipedSense } from './wiped.js'
 
 /**
  * An I_T_L nexus (SAM-5 4.9): what one controller (the initiator's only port to us) has with one logical unit.
@@ -70,6 +71,7 @@ export class Nexus {
     if ((needs & NEED.IGNORES_ATTENTION) === 0) {
       const attention = take(this.attention)
       if (attention !== 0) return refuse(task, attention)
+      if ((flags & WIPED) !== 0 && !this.#admitWiped(task, command, flags)) return false
     }
     if ((needs & NEED.MEDIUM) !== 0) {
       if ((flags & FLAG.EJECTED) !== 0) return refuse(task, SENSE.MEDIUM_NOT_PRESENT)
@@ -81,6 +83,16 @@ export class Nexus {
     }
     if ((needs & NEED.DURABLE) !== 0 && (flags & FLAG.WRITE_FAULT) !== 0) return refuse(task, SENSE.WRITE_ERROR)
     return true
+  }
+
+  /** The same while the medium is written all over, or after that has failed: what puts it right is taken (SBC-3 4.11.3, 4.32). */
+  #admitWiped(task: Task, command: Command, flags: number): boolean {
+    if ((flags & (FLAG.SANITIZING | FLAG.FORMATTING)) !== 0) {
+      task.failWithProgress(wipedSense(flags), this.unit.state.progress)
+      return false
+    }
+    if ((flags & FLAG.SANITIZE_FAILED) !== 0) return command.opcode === OPCODE.SANITIZE || refuse(task, wipedSense(flags))
+    return (command.needs & NEED.MEDIUM) === 0 || command.opcode === OPCODE.FORMAT_UNIT || refuse(task, wipedSense(flags))
   }
 }
 

@@ -2,6 +2,7 @@ import type { LogicalUnit } from './logical-unit.js'
 import { SENSE, type SenseCode } from './sense.js'
 import type { Task } from './task.js'
 import { type Attentive, logicalUnitReset } from './task-management.js'
+import { CopyResults } from './third-party-copy/copy-results.js'
 import { FLAG } from './unit-state.js'
 
 /** An I_T_L nexus as the unit's server knows it: what one controller has with the unit. */
@@ -11,6 +12,14 @@ export interface UnitNexus extends Attentive {
   readonly target: number
   readonly lun: number
   readonly readOnly: boolean
+  /** All logical units that its initiator reaches through the same controller. */
+  reachable(): readonly ReachableUnit[]
+}
+
+/** A logical unit that an initiator has, and through what. */
+export interface ReachableUnit {
+  readonly nexus: UnitNexus
+  readonly server: UnitServer
 }
 
 /** What a service asks of those who run it; each ends with a number >= 0, or -errno. */
@@ -23,6 +32,29 @@ export type Effect =
   | { readonly type: 'abort'; readonly nexuses: readonly UnitNexus[] }
   /** Tells drivers that take part in events what unit attention their nexus has now (virtio 1.3 5.6.6.3). */
   | { readonly type: 'announce'; readonly nexuses: readonly UnitNexus[]; readonly attention: SenseCode }
+  /**
+   * The unit's next command begins; this one goes on beside it. `answer`: and is answered now, with what the task says. `recallable`: it ends
+   * when nobody wants it any more; else it only is answered then.
+   */
+  | { readonly type: 'detach'; readonly answer: boolean; readonly recallable: boolean }
+  /** Copies `length` bytes of the media behind two nexuses; `offset`: where to. Answers `length`. */
+  | {
+      readonly type: 'copy'
+      readonly source: UnitNexus
+      readonly sourceOffset: number
+      readonly destination: UnitNexus
+      readonly offset: number
+      readonly length: number
+    }
+  /** Zeroes a range of the unit's medium, by deallocation where that is known to read as zeros. */
+  | { readonly type: 'zero'; readonly offset: number; readonly length: number }
+  /** Fills a range of it with a pattern. */
+  | {
+      readonly type: 'fill'
+      readonly offset: number
+      readonly length: number
+      readonly pattern: Uint8Array<ArrayBuffer>
+    }
 
 /** A command that is not done at once: yields an effect, is resumed with its result. */
 export type Effects = Generator<Effect, void, number>
@@ -47,6 +79,20 @@ export class UnitServer {
   constructor(unit: LogicalUnit, nexuses: ReadonlySet<UnitNexus>) {
     this.unit = unit
     this.nexuses = nexuses
+  }
+
+  /** Whether a SANITIZE that fails may be left behind with EXIT FAILURE MODE: its AUSE bit. */
+  mayExitFailureMode = false
+  readonly #copies = new WeakMap<UnitNexus, CopyResults>()
+
+  /** The results of copies that were asked for through a nexus. */
+  copyResults(nexus: UnitNexus): CopyResults {
+    let results = this.#copies.get(nexus)
+    if (results === undefined) {
+      results = new CopyResults()
+      this.#copies.set(nexus, results)
+    }
+    return results
   }
 
   /** All but one. */

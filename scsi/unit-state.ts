@@ -27,11 +27,12 @@ export const FLAG = {
   SANITIZE_FAILED: 1 << 11,
 } as const
 
-/** Flags that keep a command from the short way through execute(). */
-export const UNUSUAL = FLAG.READ_ONLY | FLAG.NOT_READY | FLAG.EJECTED | FLAG.WRITE_FAULT | FLAG.SOFTWARE_WRITE_PROTECT
-
 /** Flags that keep nearly all commands away. */
 export const WIPED = FLAG.FORMATTING | FLAG.SANITIZING | FLAG.FORMAT_FAILED | FLAG.SANITIZE_FAILED
+
+/** Flags that keep a command from the short way through execute(). */
+export const UNUSUAL =
+  FLAG.READ_ONLY | FLAG.NOT_READY | FLAG.EJECTED | FLAG.WRITE_FAULT | FLAG.SOFTWARE_WRITE_PROTECT | WIPED
 
 /** Flags that are mode parameters: MODE SELECT changes them, a reset brings their defaults back. */
 export const MODE_FLAGS = FLAG.WRITE_CACHE | FLAG.DESCRIPTOR_SENSE | FLAG.SOFTWARE_WRITE_PROTECT
