@@ -80,6 +80,8 @@ export class ControllerLuns {
       unit: lun,
       executor: lun.executor,
       announce: (type, reason) => this.#announce(place, type, reason),
+      reachable: () =>
+        [...this.#members.values()].map((member) => ({ nexus: member.nexus, server: member.lun.executor.server })),
     }
     if (!this.#known.includes(place.id)) this.#known.push(place.id)
     this.#members.set(place.id, { lun, place, nexus })
