@@ -26,16 +26,14 @@ export function writeSame16(task: Task, nexus: Nexus, flags: number): void {
 
 /**
  * WRITE SAME: zeros are a block operation of their own, which may deallocate where UNMAP asks for it; blocks with other
- * content are written even then, for an unmapped block reads as zeros (LBPRZ, SBC-3 5.42). No number of blocks: all up to
- * the end of the medium. Data-out is one block, and a buffer of another length is refused: there is no telling which of
- * the two the initiator has got wrong.
+ * content are written even then, for an unmapped block reads as zeros (LBPRZ, SBC-3 4.7.3.4.4). Data-out is one block, and a
+ * buffer of another length is refused: there is no telling which of the two the initiator has got wrong.
  */
 function writeSame(task: Task, nexus: Nexus, flags: number, noData: boolean, blocksByte: number): void {
   const unit = nexus.unit
-  if (task.length === 0) task.length = Math.max(1, unit.state.capacity - task.offset)
   const blocks = task.length
   if (!locate(task, unit)) return
-  if (blocks > LIMITS.WRITE_SAME_BLOCKS) {
+  if (blocks === 0 || blocks > LIMITS.WRITE_SAME_BLOCKS) {
     task.failCdbField(blocksByte, 7)
     return
   }

@@ -101,9 +101,9 @@ class WriteSame implements Command {
     const options = (unmap ? 8 : 0) | (ndob ? 1 : 0)
     const cdb = cdbOf(ten ? 0x41 : 0x33, ten ? 10 : 16, options, lba, blocks)
     const reply = initiator.send(cdb, ndob ? {} : { out: filled([value]) })
-    const count = blocks === 0 ? Math.max(BLOCKS - lba, 1) : blocks
-    expectStatus(reply, rangeSense(lba, count))
-    if (reply.status === 0) model.fill(ndob ? 0 : value, lba, lba + count)
+    const sense = rangeSense(lba, blocks)
+    expectStatus(reply, sense === 0 && blocks === 0 ? SENSE.INVALID_FIELD_IN_CDB : sense)
+    if (reply.status === 0) model.fill(ndob ? 0 : value, lba, lba + blocks)
   }
   toString(): string {
     return `WriteSame(${this.#args})`
