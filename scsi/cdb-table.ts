@@ -11,6 +11,7 @@ import { preventAllowMediumRemoval } from './commands/prevent-allow.js'
 import { readCapacity10, readCapacity16 } from './commands/read-capacity.js'
 import { readDefectData10, readDefectData12 } from './commands/read-defect-data.js'
 import { read6, read10, read12, read16, write6, write10, write12, write16 } from './commands/read-write.js'
+import { answerBuffer, fillBuffer, readBuffer10, readBuffer16, writeBuffer } from './commands/read-write-buffer.js'
 import { reportLuns } from './commands/report-luns.js'
 import { reportOperationCodes, reportTaskManagementFunctions } from './commands/report-supported.js'
 import { requestSense } from './commands/request-sense.js'
@@ -42,6 +43,8 @@ const CONTROLS: Traits = {}
 /** Stopping flushes, and an eject waits for what is in flight. */
 const STARTS: Traits = { timeout: LONG, service: loadOrEject }
 const TESTS: Traits = { direction: DIRECTION.OUT, needs: NEED.MEDIUM, parameters: PARAMETERS.WORD_3, timeout: LONG }
+const FILLS: Traits = { direction: DIRECTION.OUT, parameters: PARAMETERS.TRIPLE_6, service: fillBuffer }
+const EMPTIES: Traits = { direction: DIRECTION.IN, service: answerBuffer }
 const PREPARES: Traits = { needs: NEED.MEDIUM }
 const READS: Traits = { direction: DIRECTION.IN, needs: NEED.MEDIUM }
 const FLUSHES: Traits = { needs: NEED.MEDIUM | NEED.DURABLE, timeout: LONG }
@@ -94,6 +97,9 @@ const DISK: readonly Command[] = [
   command('SYNCHRONIZE CACHE(10)', '35 06 ff ff ff ff 00 ff ff 00', FLUSHES, synchronizeCache10),
   // REQ_PLIST, REQ_GLIST, DEFECT LIST FORMAT
   command('READ DEFECT DATA(10)', '37 00 1f 00 00 00 00 ff ff 00', ANSWERS, readDefectData10),
+  // MODE
+  command('WRITE BUFFER', '3b 1f ff ff ff ff ff ff ff 00', FILLS, writeBuffer),
+  command('READ BUFFER(10)', '3c 1f ff ff ff ff ff ff ff 00', EMPTIES, readBuffer10),
   // PCR; PC and page code
   command('LOG SELECT', '4c 02 ff ff 00 00 00 00 00 00', CONTROLS, logSelect),
   command('LOG SENSE', '4d 00 ff ff 00 ff ff ff ff 00', ANSWERS, logSense),
@@ -107,6 +113,7 @@ const DISK: readonly Command[] = [
   // LOGICAL BLOCK ADDRESS and PMI are obsolete.
   action('READ CAPACITY(16)', '9e 10 ff ff ff ff ff ff ff ff ff ff ff ff 01 00', READS, readCapacity16),
   action('GET LBA STATUS', '9e 12 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', READS, getLbaStatus),
+  command('READ BUFFER(16)', '9b 1f ff ff ff ff ff ff ff ff ff ff ff ff ff 00', EMPTIES, readBuffer16),
   command('REPORT LUNS', 'a0 00 ff 00 00 00 ff ff ff ff 00 00', ANSWERS_ALWAYS, reportLuns),
   action('REPORT SUPPORTED OPERATION CODES', 'a3 0c 87 ff ff ff ff ff ff ff 00 00', ANSWERS, reportOperationCodes),
   action(

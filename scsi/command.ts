@@ -27,6 +27,8 @@ export const OPCODE = {
   RELEASE_6: 0x17,
   SYNCHRONIZE_CACHE_10: 0x35,
   READ_DEFECT_DATA_10: 0x37,
+  WRITE_BUFFER: 0x3b,
+  READ_BUFFER_10: 0x3c,
   WRITE_SAME_10: 0x41,
   UNMAP: 0x42,
   SANITIZE: 0x48,
@@ -47,6 +49,7 @@ export const OPCODE = {
   PRE_FETCH_16: 0x90,
   SYNCHRONIZE_CACHE_16: 0x91,
   WRITE_SAME_16: 0x93,
+  READ_BUFFER_16: 0x9b,
   SERVICE_ACTION_IN_16: 0x9e,
   REPORT_LUNS: 0xa0,
   MAINTENANCE_IN: 0xa3,
@@ -98,6 +101,8 @@ export const PARAMETERS = {
   ONE_BLOCK: 4,
   /** Bytes 5 to 8. */
   LONG_5: 5,
+  /** Bytes 6 to 8. */
+  TRIPLE_6: 6,
   /** Bytes 10 to 13. */
   LONG_10: 6,
   /** That of FORMAT UNIT, whose CDB tells only whether there is one. */
@@ -266,6 +271,8 @@ export class Command {
         return MAX_BLOCK_SIZE
       case PARAMETERS.LONG_5:
         return cdb.getUint32(5)
+      case PARAMETERS.TRIPLE_6:
+        return cdb.getUint32(5) & 0xffffff
       case PARAMETERS.LONG_10:
         return cdb.getUint32(10)
       case PARAMETERS.FORMAT:

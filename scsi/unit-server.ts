@@ -3,6 +3,7 @@ import { SENSE, type SenseCode } from './sense.js'
 import type { Task } from './task.js'
 import { type Attentive, logicalUnitReset } from './task-management.js'
 import { CopyResults } from './third-party-copy/copy-results.js'
+import { UnitBuffers } from './unit-buffers.js'
 import { FLAG } from './unit-state.js'
 
 /** An I_T_L nexus as the unit's server knows it: what one controller has with the unit. */
@@ -75,6 +76,7 @@ export class UnitServer {
   readonly unit: LogicalUnit
   /** As they are now: they come and go. */
   readonly nexuses: ReadonlySet<UnitNexus>
+  readonly buffers = new UnitBuffers()
 
   constructor(unit: LogicalUnit, nexuses: ReadonlySet<UnitNexus>) {
     this.unit = unit

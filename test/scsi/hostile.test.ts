@@ -26,6 +26,8 @@ const ALLOCATION_LENGTH: Record<string, (cdb: DataView) => number> = {
   'READ CAPACITY(10)': () => 8,
   'READ CAPACITY(16)': (cdb) => cdb.getUint32(10),
   'RECEIVE DIAGNOSTIC RESULTS': (cdb) => cdb.getUint16(3),
+  'READ BUFFER(10)': (cdb) => cdb.getUint32(5) & 0xffffff,
+  'READ BUFFER(16)': (cdb) => cdb.getUint32(10),
   'READ DEFECT DATA(10)': (cdb) => cdb.getUint16(7),
   'READ DEFECT DATA(12)': (cdb) => cdb.getUint32(6),
   'LOG SENSE': (cdb) => cdb.getUint16(7),
