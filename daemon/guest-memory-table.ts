@@ -1,5 +1,5 @@
 /** The front end's memory as this process maps it. The main thread maps and unmaps; IOThreads get the addresses. */
-import { F_SEAL_SHRINK, fileSize, getSeals, Mapping } from 'memfd-mmap'
+import { F_SEAL_SHRINK, filePageSize, fileSize, getSeals, Mapping } from 'memfd-mmap'
 import { DeviceError, GuestMemory, type MappedRegion, type MemoryRegion } from 'vhost-user-protocol-ts'
 import { errorReason } from './errors.js'
 
@@ -30,18 +30,20 @@ export class GuestMemoryTable {
    */
   map(region: MemoryRegion, fd: number): Entry {
     const { guestAddress, size, userAddress, mmapOffset } = region
-    const length = mmapOffset + size
+    const end = mmapOffset + size
     try {
       const bytes = fileSize(fd)
-      if (bytes < length) {
-        throw new DeviceError('VUS_REGION_FILE_SIZE', `a region needs ${length} bytes of its file, which has ${bytes}`)
+      if (bytes < end) {
+        throw new DeviceError('VUS_REGION_FILE_SIZE', `a region needs ${end} bytes of its file, which has ${bytes}`)
       }
-      // From the file's start on, since huge pages take no other offset than multiples of their size.
-      const mapping = Mapping.map({ fd, length, low: this.#low })
-      return { region: { guestAddress, size, userAddress, hostAddress: mapping.address + mmapOffset }, mapping }
+      // From the page on that it begins in: huge pages take no other offset than multiples of their size, and front ends need not
+      // give one.
+      const skipped = mmapOffset % filePageSize(fd)
+      const mapping = Mapping.map({ fd, offset: mmapOffset - skipped, length: skipped + size, low: this.#low })
+      return { region: { guestAddress, size, userAddress, hostAddress: mapping.address + skipped }, mapping }
     } catch (error) {
       if (error instanceof DeviceError) throw error
-      throw new DeviceError('VUS_REGION_MAP', `a region of ${length} bytes cannot be mapped: ${errorReason(error)}`)
+      throw new DeviceError('VUS_REGION_MAP', `a region of ${size} bytes cannot be mapped: ${errorReason(error)}`)
     }
   }
 

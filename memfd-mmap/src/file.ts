@@ -10,6 +10,12 @@ const O_CLOEXEC = 0x80000
 /** f_type of tmpfs, also that of a memfd (statfs(2)). */
 export const TMPFS_MAGIC = 0x01021994
 
+/** f_type of hugetlbfs, also that of a memfd with MFD_HUGETLB. */
+const HUGETLBFS_MAGIC = 0x958458f6
+
+/** 4 KiB on x86-64 and, as a rule, on arm64. */
+const PAGE = 4096
+
 export type FileType = 'file' | 'block' | 'directory' | 'fifo' | 'socket' | 'char' | 'anon'
 
 /** open(2), always close-on-exec; `flags` from node:fs constants, `mode` for files that it creates. */
@@ -49,4 +55,13 @@ export function fileType(fd: number): FileType {
 export function statfsType(fd: number): number {
   check(result(fstatfs(fd, scratchAddress)), 'fstatfs', `descriptor ${fd}`)
   return scratchWords[0]!
+}
+
+/**
+ * The page size that mappings of a file have: that of its huge pages on hugetlbfs, else 4096. Offsets and lengths of its mappings
+ * are in such pages.
+ */
+export function filePageSize(fd: number): number {
+  // struct statfs begins with f_type and f_bsize, a long each.
+  return statfsType(fd) === HUGETLBFS_MAGIC ? scratchWords[2]! : PAGE
 }

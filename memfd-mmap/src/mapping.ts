@@ -1,5 +1,6 @@
 import koffi from 'koffi'
 import { check, SystemError } from './errno.js'
+import { filePageSize } from './file.js'
 import { declare, result } from './libc.js'
 
 const mmap = declare('mmap', 'long', ['long', 'size_t', 'int', 'int', 'int', 'long'])
@@ -42,7 +43,7 @@ export function viewMemory(address: number, length: number): ArrayBuffer {
 
 export interface MapOptions {
   fd: number
-  /** Where in the file, a multiple of the page size. Default 0. */
+  /** Where in the file, a multiple of the page size of the file (filePageSize). Default 0. */
   offset?: number
   length: number
   /** Default true. */
@@ -63,6 +64,8 @@ export interface MapOptions {
 export class Mapping {
   readonly address: number
   readonly length: number
+  /** What munmap(2) takes: huge pages are mapped as a whole, but it does not round. */
+  readonly #mapped: number
   #state: 'mapped' | 'retired' | 'unmapped' = 'mapped'
   #views = 0
 
@@ -71,6 +74,8 @@ export class Mapping {
     if (!isSize(offset)) throw new RangeError(`a mapping at file offset ${offset}`)
     this.address = check(result(mmap(0, length, protection, flags, fd, offset)), 'mmap')
     this.length = length
+    const page = fd < 0 ? 1 : filePageSize(fd)
+    this.#mapped = Math.ceil(length / page) * page
   }
 
   /** Maps part of a file or memfd, readable, and by default shared and writable. */
@@ -120,7 +125,7 @@ export class Mapping {
   retire(): void {
     if (this.#state !== 'mapped') return
     const flags = MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
-    const address = mmap(this.address, this.length, PROT_READ | PROT_WRITE, flags, -1, 0)
+    const address = mmap(this.address, this.#mapped, PROT_READ | PROT_WRITE, flags, -1, 0)
     check(result(address), 'mmap')
     this.#state = 'retired'
   }
@@ -131,7 +136,7 @@ export class Mapping {
    */
   unmap(): void {
     if (this.#state === 'unmapped') return
-    check(result(munmap(this.address, this.length)), 'munmap')
+    check(result(munmap(this.address, this.#mapped)), 'munmap')
     this.#state = 'unmapped'
   }
 }

@@ -7,6 +7,7 @@ import {
   createEventfd,
   createMemfd,
   fcntl,
+  filePageSize,
   fileSize,
   fileType,
   openFd,
@@ -73,5 +74,7 @@ t.test('statfsType tells tmpfs from others', async (t) => {
   })
   t.equal(statfsType(memfd), TMPFS_MAGIC)
   t.equal(statfsType(proc), PROC_SUPER_MAGIC)
+  t.equal(filePageSize(memfd), 4096)
+  t.equal(filePageSize(proc), 4096)
   t.throws(() => statfsType(-1), { code: 'EBADF', syscall: 'fstatfs' })
 })

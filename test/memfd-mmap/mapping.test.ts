@@ -2,8 +2,21 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { close, createMemfd, MAX_VIEW, Mapping, memcmp, pread, pwrite, UnmappedError, viewMemory } from 'memfd-mmap'
+import {
+  close,
+  createHugeMemfd,
+  createMemfd,
+  filePageSize,
+  MAX_VIEW,
+  Mapping,
+  memcmp,
+  pread,
+  pwrite,
+  UnmappedError,
+  viewMemory,
+} from 'memfd-mmap'
 import t from 'tap'
+import { HUGE_PAGE, hugePages } from '../support/huge-pages.js'
 import { run } from './children/run.js'
 
 const GIB = 2 ** 30
@@ -179,3 +192,29 @@ t.test(
     other.unmap()
   },
 )
+
+t.test('huge pages are given back whole, however much of them was asked for', async (t) => {
+  const missing = hugePages(t, 2)
+  if (missing !== undefined) {
+    t.pass(missing, { skip: missing })
+    return
+  }
+  const fd = createHugeMemfd('huge', 2 * HUGE_PAGE)
+  t.teardown(() => close(fd))
+  t.equal(filePageSize(fd), HUGE_PAGE)
+  const length = HUGE_PAGE + 4096
+  const whole = Mapping.map({ fd, length })
+  t.equal(new Uint8Array(whole.view(HUGE_PAGE)).length, 4096)
+  t.throws(() => whole.view(0, length + 1), RangeError, 'no more than what was asked for')
+  t.throws(() => Mapping.map({ fd, offset: 4096, length: 4096 }), { code: 'EINVAL' })
+  const second = Mapping.map({ fd, offset: HUGE_PAGE, length: 100 })
+  new Uint8Array(second.view())[99] = 7
+  t.equal(new Uint8Array(whole.view(HUGE_PAGE + 99, 1))[0], 7)
+  const retired = Mapping.map({ fd, length })
+  retired.retire()
+  for (const mapping of [whole, second, retired]) {
+    t.ok(mapped(mapping.address))
+    mapping.unmap()
+    t.notOk(mapped(mapping.address))
+  }
+})

@@ -1,5 +1,17 @@
-import { createMemfd, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, MAX_VIEW, Mapping, raw } from 'memfd-mmap'
+import {
+  createHugeMemfd,
+  createMemfd,
+  F_SEAL_GROW,
+  F_SEAL_SEAL,
+  F_SEAL_SHRINK,
+  MAX_VIEW,
+  Mapping,
+  raw,
+} from 'memfd-mmap'
 import { DriverMemory, type DriverRegion } from 'vhost-user-protocol-ts'
+import { HUGE_PAGE } from '../huge-pages.js'
+
+const PAGE = 4096
 
 export interface RegionOptions {
   readonly guestAddress: number
@@ -11,6 +23,8 @@ export interface RegionOptions {
   readonly userAddress?: number
   /** Seal the memfd against shrinking, as QEMU does. Default true. */
   readonly sealed?: boolean
+  /** In huge pages of 2 MiB; the region may begin and end within one. */
+  readonly huge?: boolean
 }
 
 /** One region: its numbers, the memfd to hand over, and this process's mapping of it. */
@@ -22,16 +36,24 @@ export class SharedRegion implements DriverRegion {
   readonly fd: number
   readonly mapping: Mapping
   readonly buffer: ArrayBuffer
+  /** Where it begins in its mapping. */
+  readonly skipped: number
 
   constructor(o: RegionOptions) {
     this.guestAddress = o.guestAddress
     this.size = o.size
     this.mmapOffset = o.mmapOffset ?? 0
     const seals = o.sealed === false ? 0 : F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL
-    this.fd = createMemfd('guest-ram', this.mmapOffset + o.size, seals)
-    this.mapping = Mapping.map({ fd: this.fd, offset: this.mmapOffset, length: o.size })
-    this.userAddress = o.userAddress ?? this.mapping.address
-    this.buffer = this.mapping.view(0, Math.min(o.size, MAX_VIEW))
+    const end = this.mmapOffset + o.size
+    this.fd =
+      o.huge === true
+        ? createHugeMemfd('guest-ram', Math.ceil(end / HUGE_PAGE) * HUGE_PAGE, seals)
+        : createMemfd('guest-ram', end, seals)
+    const skipped = this.mmapOffset % (o.huge === true ? HUGE_PAGE : PAGE)
+    this.mapping = Mapping.map({ fd: this.fd, offset: this.mmapOffset - skipped, length: skipped + o.size })
+    this.skipped = skipped
+    this.userAddress = o.userAddress ?? this.mapping.address + skipped
+    this.buffer = this.mapping.view(skipped, Math.min(o.size, MAX_VIEW))
   }
 }
 
@@ -49,7 +71,7 @@ export class SharedMemory extends DriverMemory {
     for (const r of this.regions) {
       const at = address - r.guestAddress
       if (at >= 0 && at + length <= r.size && at + length > r.buffer.byteLength) {
-        return new Uint8Array(r.mapping.view(at, length))
+        return new Uint8Array(r.mapping.view(r.skipped + at, length))
       }
     }
     return super.bytes(address, length)
