@@ -5,6 +5,7 @@ import { getLbaStatus } from './commands/get-lba-status.js'
 import { inquiry } from './commands/inquiry.js'
 import { logSelect } from './commands/log-select.js'
 import { logSense } from './commands/log-sense.js'
+import { modeSelect6, modeSelect10, selectMode } from './commands/mode-select.js'
 import { modeSense6, modeSense10 } from './commands/mode-sense.js'
 import { preFetch10, preFetch16 } from './commands/pre-fetch.js'
 import { preventAllowMediumRemoval } from './commands/prevent-allow.js'
@@ -42,6 +43,8 @@ const IDENTIFIES: Traits = { ...ANSWERS_ALWAYS, ignored: SCSI_2_LUN }
 const CONTROLS: Traits = {}
 /** Stopping flushes, and an eject waits for what is in flight. */
 const STARTS: Traits = { timeout: LONG, service: loadOrEject }
+/** It may have to wait for what is in flight, and flush. */
+const SELECTS: Traits = { direction: DIRECTION.OUT, timeout: LONG, service: selectMode }
 const TESTS: Traits = { direction: DIRECTION.OUT, needs: NEED.MEDIUM, parameters: PARAMETERS.WORD_3, timeout: LONG }
 const FILLS: Traits = { direction: DIRECTION.OUT, parameters: PARAMETERS.TRIPLE_6, service: fillBuffer }
 const EMPTIES: Traits = { direction: DIRECTION.IN, service: answerBuffer }
@@ -75,6 +78,8 @@ const DISK: readonly Command[] = [
   command('READ(6)', '08 1f ff ff ff 00', READS, read6),
   command('WRITE(6)', '0a 1f ff ff ff 00', WRITES, write6),
   command('INQUIRY', '12 01 ff ff ff 00', IDENTIFIES, inquiry),
+  // PF
+  command('MODE SELECT(6)', '15 10 00 00 ff 00', { ...SELECTS, parameters: PARAMETERS.BYTE_4 }, modeSelect6),
   command('MODE SENSE(6)', '1a 08 ff ff ff 00', ANSWERS, modeSense6),
   // IMMED; POWER CONDITION MODIFIER; POWER CONDITION, NO_FLUSH, LOEJ, START
   command('START STOP UNIT', '1b 01 00 0f f7 00', STARTS, startStopUnit),
@@ -103,6 +108,12 @@ const DISK: readonly Command[] = [
   // PCR; PC and page code
   command('LOG SELECT', '4c 02 ff ff 00 00 00 00 00 00', CONTROLS, logSelect),
   command('LOG SENSE', '4d 00 ff ff 00 ff ff ff ff 00', ANSWERS, logSense),
+  command(
+    'MODE SELECT(10)',
+    '55 10 00 00 00 00 00 ff ff 00',
+    { ...SELECTS, parameters: PARAMETERS.WORD_7 },
+    modeSelect10,
+  ),
   command('MODE SENSE(10)', '5a 18 ff ff 00 00 00 ff ff 00', ANSWERS, modeSense10),
   command('READ(16)', '88 18 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', READS, read16),
   command('WRITE(16)', '8a 18 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', WRITES, write16),

@@ -1,6 +1,6 @@
 import { NEXUS_WORD } from './access.js'
 import { ATTENTION, raise } from './unit-attention.js'
-import type { UnitState } from './unit-state.js'
+import { MODE_FLAGS, type UnitState } from './unit-state.js'
 
 /** Who is told by a unit attention: a Nexus, or whoever owns its words (NEXUS_WORD). */
 export interface Attentive {
@@ -26,11 +26,12 @@ export function powerOn(nexuses: Iterable<Attentive>): void {
 }
 
 /**
- * What LOGICAL UNIT RESET does (SAM-5 6.3.3), after all its tasks were aborted. `nexuses`: all that the unit has, of
- * every controller.
+ * What LOGICAL UNIT RESET does (SAM-5 6.3.3), after all its tasks were aborted: mode parameters have their defaults
+ * again. `nexuses`: all that the unit has, of every controller.
  */
 export function logicalUnitReset(state: UnitState, nexuses: Iterable<Attentive>): void {
   allowRemoval(nexuses)
+  state.change(MODE_FLAGS, state.defaults)
   raiseAll(nexuses, ATTENTION.BUS_DEVICE_RESET)
 }
 

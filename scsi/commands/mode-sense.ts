@@ -1,9 +1,9 @@
-import { MODE_PAGE, MODE_PAGES, type ModePage } from '../mode-pages/pages.js'
+import { fillChangeable, fillPage, MODE_PAGE, MODE_PAGES, MODE_SUBPAGE, type ModePage } from '../mode-pages/pages.js'
 import type { Nexus } from '../nexus.js'
 import { type Scratch, scratch } from '../scratch.js'
 import { SENSE } from '../sense.js'
 import type { Task } from '../task.js'
-import { FLAG } from '../unit-state.js'
+import { FLAG, MODE_FLAGS } from '../unit-state.js'
 
 /** MODE SENSE CDB (SPC-4 6.13, 6.14). */
 const CDB = { DBD: 1, PAGE: 2, SUBPAGE: 3, ALLOCATION_LENGTH_6: 4, ALLOCATION_LENGTH_10: 7 } as const
@@ -12,7 +12,6 @@ const LLBAA = 0x10
 
 /** PAGE CONTROL, the upper two bits of byte 2. */
 const PAGE_CONTROL = { CURRENT: 0, CHANGEABLE: 1, DEFAULT: 2, SAVED: 3 } as const
-const ALL_SUBPAGES = 0xff
 
 /** DEVICE-SPECIFIC PARAMETER of a direct access block device (SBC-3 6.5.1). */
 const WP = 0x80
@@ -53,7 +52,7 @@ export function modeSense10(task: Task, nexus: Nexus, flags: number): void {
 }
 
 function deviceSpecific(flags: number): number {
-  return DPOFUA | ((flags & FLAG.READ_ONLY) !== 0 ? WP : 0)
+  return DPOFUA | ((flags & (FLAG.READ_ONLY | FLAG.SOFTWARE_WRITE_PROTECT)) !== 0 ? WP : 0)
 }
 
 /** Short LBA mode parameter block descriptor (SBC-3 6.5.2.2). */
@@ -66,19 +65,24 @@ function longDescriptor(into: Scratch, nexus: Nexus): void {
   into.u64(nexus.unit.state.capacity).u32(0).u32(nexus.unit.blockSize)
 }
 
+/** SPC-4 6.13, table "Mode page code usage". */
 function isAskedFor(task: Task, page: ModePage): boolean {
   const code = task.cdbBytes[CDB.PAGE]! & MODE_PAGE.ALL
-  return code === MODE_PAGE.ALL || code === page.code
+  const subpage = task.cdbBytes[CDB.SUBPAGE]!
+  return (code === MODE_PAGE.ALL || code === page.code) && (subpage === MODE_SUBPAGE.ALL || subpage === page.subpage)
 }
 
 /** Whether there is what the CDB asks for; fails the task if not. */
 function checkPage(task: Task): boolean {
-  if (!MODE_PAGES.some((page) => isAskedFor(task, page))) {
+  const code = task.cdbBytes[CDB.PAGE]! & MODE_PAGE.ALL
+  const subpage = task.cdbBytes[CDB.SUBPAGE]!
+  const isAll = code === MODE_PAGE.ALL
+  if (!isAll && !MODE_PAGES.some((page) => page.code === code)) {
     task.failCdbField(CDB.PAGE, 5)
     return false
   }
-  const subpage = task.cdbBytes[CDB.SUBPAGE]!
-  if (subpage !== 0 && subpage !== ALL_SUBPAGES) {
+  const isReserved = isAll && subpage !== MODE_SUBPAGE.NONE && subpage !== MODE_SUBPAGE.ALL
+  if (isReserved || !MODE_PAGES.some((page) => isAskedFor(task, page))) {
     task.failCdbField(CDB.SUBPAGE, 7)
     return false
   }
@@ -89,16 +93,24 @@ function checkPage(task: Task): boolean {
   return true
 }
 
-function writePages(task: Task, nexus: Nexus, flags: number): void {
+/** SPF: the header has a subpage code. */
+const SPF = 0x40
+
+function writePages(task: Task, { unit }: Nexus, flags: number): void {
   const control = task.cdbBytes[CDB.PAGE]! >>> 6
+  const values = control === PAGE_CONTROL.DEFAULT ? (flags & ~MODE_FLAGS) | (unit.state.defaults & MODE_FLAGS) : flags
   for (const page of MODE_PAGES) {
     if (!isAskedFor(task, page)) continue
-    scratch.u8(page.code).u8(page.length)
+    if (page.subpage === MODE_SUBPAGE.NONE) scratch.u8(page.code).u8(page.length)
+    else
+      scratch
+        .u8(page.code | SPF)
+        .u8(page.subpage)
+        .u16(page.length)
     const at = scratch.length
     scratch.zeros(page.length)
-    // Changeable values: none.
-    if (control !== PAGE_CONTROL.CHANGEABLE) {
-      page.fill(new DataView(scratch.bytes.buffer, at, page.length), nexus, flags)
-    }
+    const into = new DataView(scratch.bytes.buffer, at, page.length)
+    if (control === PAGE_CONTROL.CHANGEABLE) fillChangeable(page, into)
+    else fillPage(page, into, unit, values)
   }
 }

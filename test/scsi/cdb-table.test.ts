@@ -63,13 +63,11 @@ t.test('parameterListLength tells the transport what to gather', async (t) => {
 
 t.test('the commands that initiators must find', async (t) => {
   const has = (opcode: number, action = 0): boolean => DISK_COMMANDS.find(Uint8Array.of(opcode, action)).supported
-  const { MODE_SELECT_6, MODE_SELECT_10, SERVICE_ACTION_IN_16, MAINTENANCE_IN, ...plain } = OPCODE
+  const { SERVICE_ACTION_IN_16, MAINTENANCE_IN, ...plain } = OPCODE
   for (const [name, opcode] of Object.entries(plain)) t.ok(has(opcode), name)
   t.ok(has(SERVICE_ACTION_IN_16, SERVICE_ACTION.READ_CAPACITY_16))
   t.ok(has(MAINTENANCE_IN, SERVICE_ACTION.REPORT_SUPPORTED_OPERATION_CODES))
   t.ok(has(MAINTENANCE_IN, SERVICE_ACTION.REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS))
-  t.notOk(has(MODE_SELECT_6))
-  t.notOk(has(MODE_SELECT_10))
 })
 
 t.test('only what SAM-5 lets through ignores a unit attention', async (t) => {

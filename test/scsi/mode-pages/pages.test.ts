@@ -1,26 +1,46 @@
 import t from 'tap'
-import { MODE_PAGE, MODE_PAGES } from '../../../scsi/mode-pages/pages.js'
-import { FLAG } from '../../../scsi/unit-state.js'
+import { fillChangeable, fillPage, MODE_PAGE, MODE_PAGES, type ModePage } from '../../../scsi/mode-pages/pages.js'
+import { FLAG, MODE_FLAGS } from '../../../scsi/unit-state.js'
 import { fixture } from '../support/fixture.js'
 import { hex, normal } from '../support/hex.js'
 
 function parameters(code: number, flags: number, changes = {}, capacity = 2048): string {
-  const page = MODE_PAGES.find((each) => each.code === code)!
+  const page = MODE_PAGES.find((each) => each.code === code && each.subpage === 0)!
+  return filled(page, (into) => fillPage(page, into, fixture(changes, { capacity }).unit, flags))
+}
+
+function filled(page: ModePage, fill: (into: DataView) => void): string {
   const bytes = new Uint8Array(page.length)
-  page.fill(new DataView(bytes.buffer), fixture(changes, { capacity }).nexus, flags)
+  fill(new DataView(bytes.buffer))
   return hex(bytes)
 }
 
 t.test('pages ascend and have the lengths of the standards', async (t) => {
   t.same(
-    MODE_PAGES.map((page) => [page.code, page.length]),
+    MODE_PAGES.map((page) => [page.code, page.subpage, page.length]),
     [
-      [0x01, 0x0a],
-      [0x04, 0x16],
-      [0x08, 0x12],
-      [0x0a, 0x0a],
-      [0x1c, 0x0a],
+      [0x01, 0x00, 0x0a],
+      [0x04, 0x00, 0x16],
+      [0x07, 0x00, 0x0a],
+      [0x08, 0x00, 0x12],
+      [0x0a, 0x00, 0x0a],
+      [0x0a, 0x01, 0x1c],
+      [0x1c, 0x00, 0x0a],
     ],
+  )
+})
+
+t.test('what can be changed: WCE, D_SENSE, SWP', async (t) => {
+  const changeable = MODE_PAGES.map((page) => filled(page, (into) => fillChangeable(page, into)))
+  t.same(
+    changeable,
+    ['00*10', '00*22', '00*10', '04 00*17', '04 00 08 00*7', '00*28', '00*10'].map((page) => normal(page)),
+  )
+  const bits = MODE_PAGES.flatMap((page) => page.changeable.map(({ flag }) => flag))
+  t.equal(
+    bits.reduce((sum, flag) => sum | flag, 0),
+    MODE_FLAGS,
+    'each is a flag that a reset brings back',
   )
 })
 
@@ -42,7 +62,12 @@ t.test('Caching tells whether there is a write cache', async (t) => {
   t.equal(parameters(MODE_PAGE.CACHING, 0), normal('00*18'))
 })
 
-t.test('Control tells the format of sense data', async (t) => {
+t.test('Verify Error Recovery', async (t) => {
+  t.equal(parameters(MODE_PAGE.VERIFY_ERROR_RECOVERY, -1), normal('00*10'))
+})
+
+t.test('Control tells the format of sense data, and the software write protection', async (t) => {
+  t.equal(parameters(MODE_PAGE.CONTROL, FLAG.SOFTWARE_WRITE_PROTECT), normal('02 10 08 00*7'))
   t.equal(parameters(MODE_PAGE.CONTROL, 0), normal('02 10 00*8'))
   t.equal(parameters(MODE_PAGE.CONTROL, FLAG.DESCRIPTOR_SENSE), normal('06 10 00*8'))
 })
