@@ -2,7 +2,7 @@
 import { constants } from 'node:fs'
 import { close, createMemfd, F_SEAL_GROW, F_SEAL_SHRINK, Mapping, openFd, statfsType, TMPFS_MAGIC } from 'memfd-mmap'
 import type { Medium } from '../iothreads/index.js'
-import { FLAG, LogicalUnit, type UnitConfig, UnitServer, UnitState } from '../scsi/index.js'
+import { FLAG, LogicalUnit, type UnitConfig, type UnitNexus, UnitServer, UnitState } from '../scsi/index.js'
 import type { LunConfig } from './daemon-config.js'
 import { errorCode, errorReason, StartError } from './errors.js'
 import { ImageLock } from './image-lock.js'
@@ -21,8 +21,7 @@ function openImage(path: string, access: number): number {
 }
 
 /** A LUN as one controller has it. */
-export interface LunNexus extends ManagedNexus {
-  readonly readOnly: boolean
+export interface LunNexus extends ManagedNexus, UnitNexus {
   /** The LUN's. */
   readonly executor: UnitExecutor
   /** Tells the driver of an event at the LUN, if it takes part in such events (virtio 1.3 5.6.6.3). */

@@ -1,13 +1,16 @@
 /** What commands of a unit's server do outside of it: to IOThreads, to the medium, to drivers. */
 import { fdatasync } from 'node:fs'
+import { copyRange } from 'memfd-mmap'
 import { EVENT_TYPE } from 'vhost-user-protocol-ts'
-import { type Effect, FLAG, type UnitNexus } from '../scsi/index.js'
+import type { MediumJob } from '../iothreads/index.js'
+import { FLAG, type UnitNexus } from '../scsi/index.js'
 import type { Lun, LunNexus } from './lun.js'
 import { eventReason } from './lun-refresh.js'
 import { abortTasks } from './task-manager.js'
+import type { PerformedEffect } from './unit-executor.js'
 
 /** Carries out an effect that a command of `nexus` has; resolves with its result: a number >= 0, or -errno. */
-export async function performEffect(lun: Lun, effect: Effect, nexus: UnitNexus): Promise<number> {
+export async function performEffect(lun: Lun, effect: PerformedEffect, nexus: UnitNexus): Promise<number> {
   switch (effect.type) {
     case 'fence':
       return fence(lun)
@@ -19,6 +22,12 @@ export async function performEffect(lun: Lun, effect: Effect, nexus: UnitNexus):
       for (const each of membersOf(lun, effect.nexuses))
         each.announce(EVENT_TYPE.PARAM_CHANGE, eventReason(effect.attention))
       return 0
+    case 'copy':
+      return copy(lunNexus(effect.source), lunNexus(effect.destination), effect)
+    case 'zero':
+      return work(lunNexus(nexus), { ...effect, medium: lun.medium, deallocate: lun.unit.discard })
+    case 'fill':
+      return work(lunNexus(nexus), { ...effect, medium: lun.medium })
   }
 }
 
@@ -34,6 +43,37 @@ async function fence({ nexuses }: Lun): Promise<number> {
     ),
   )
   return 0
+}
+
+/** What the server of a unit here knows as a nexus. */
+function lunNexus(nexus: UnitNexus): LunNexus {
+  return nexus as LunNexus
+}
+
+/** Has an IOThread of the nexus's controller work on a medium. */
+function work({ placement }: LunNexus, job: MediumJob): Promise<number> {
+  return placement.iothreads[0]!.send({ type: 'job', job })
+}
+
+/** Within the kernel where both are files and their file systems do that, which may share blocks; else through an IOThread. */
+async function copy(
+  { unit: source }: LunNexus,
+  destination: LunNexus,
+  range: { readonly sourceOffset: number; readonly offset: number; readonly length: number },
+): Promise<number> {
+  const { sourceOffset, offset, length } = range
+  const medium = destination.unit.medium
+  let done = 0
+  if (source.medium.kind === 'file' && medium.kind === 'file' && source.medium.fd !== medium.fd) {
+    for (let copied = 1; copied > 0 && done < length; done += Math.max(copied, 0)) {
+      copied = await copyRange(source.medium.fd, sourceOffset + done, medium.fd, offset + done, length - done)
+    }
+  }
+  if (done === length) return length
+  const rest = { offset: offset + done, length: length - done }
+  const job = { type: 'copy', medium, source: source.medium, sourceOffset: sourceOffset + done, ...rest } as const
+  const result = await work(destination, job)
+  return result < 0 ? result : length
 }
 
 /** fdatasync on one of Node's own threads. One that fails is a failed flush like any other: the unit takes no writes any more. */

@@ -10,6 +10,7 @@ export {
   type MediumFault,
   type RingFault,
 } from './iothread.js'
+export type { MediumJob } from './medium-job.js'
 export type {
   Command,
   ForwardedCommand,
