@@ -1,23 +1,16 @@
 // kill -9 at any moment, and what a guest sees of it: nothing but a pause and a unit attention.
 import { readFileSync, truncateSync } from 'node:fs'
-import { viewMemory } from 'memfd-mmap'
 import t, { type Test } from 'tap'
-import {
-  featureMask,
-  InflightRegion,
-  PACKED_REGION,
-  PACKED_STATE,
-  SPLIT_REGION,
-  SPLIT_STATE,
-  TMF,
-  VHOST_USER_PROTOCOL_F,
-} from 'vhost-user-protocol-ts'
+import { featureMask, TMF, VHOST_USER_PROTOCOL_F } from 'vhost-user-protocol-ts'
 import { eventually, reported, within } from '../support/deadline.js'
 import { sparseImage } from '../support/image.js'
+import { noted, usedIndexes } from '../support/inflight/noted.js'
 import { write10 } from '../support/iothreads/cdb.js'
+import { Killer } from '../support/killer.js'
 import { times } from '../support/long.js'
 import { MortalDaemon } from '../support/mortal-daemon.js'
 import { Random } from '../support/random.js'
+import { Repetition } from '../support/repetition.js'
 import { tempDir } from '../support/temp-dir.js'
 import { ask } from '../support/unix-http.js'
 import { Initiator } from '../support/vhost/initiator.js'
@@ -25,7 +18,7 @@ import { QEMU_PROTOCOL_FEATURES } from '../support/vhost/negotiate.js'
 import { VerifiedLoad } from '../support/vhost/verified-load.js'
 
 const PATIENCE = 120_000
-const KILLS = times(10)
+const KILLS = process.env.VUS_LONG === undefined ? 10 : times(25)
 const QUEUES = [0, 1, 2, 3]
 const DEPTH = 32
 /** Any of the queues may get all reads, of three descriptors each. */
@@ -37,39 +30,26 @@ const BLOCKS = 8
 /** Where the writes go that are aborted: behind the load's. */
 const ABORTED_BLOCK = QUEUES.length * DEPTH * BLOCKS
 const EVENTS = 8
+/** Most commands of the load between two kills. */
+const PROGRESS = 500
 /** Commands of the load between two events. */
 const EVENT_INTERVAL = 50
+/** Longest time that a daemon is left alone after the progress that it is killed for, ms. */
+const MOMENT = 20
+/** The same for one that is being connected to. */
+const SETTING_UP = 40
+/** Each daemon takes over what another arrangement of threads has left. */
+const ARRANGEMENTS = [
+  [],
+  ['--iothread=id=one'],
+  ['--iothread=id=one', '--iothread=id=two'],
+  ['--worker-per-virtqueue'],
+] as const
+/** Without a write cache every write waits for the disk, so more is in flight. */
+const CACHES = ['write-cache=on', 'write-cache=off'] as const
 const PROTOCOL = QEMU_PROTOCOL_FEATURES | featureMask(VHOST_USER_PROTOCOL_F.INFLIGHT_SHMFD)
 
 t.setTimeout(KILLS * 30_000 + 120_000)
-
-/** Does something again and again until it is told to stop; `failed` rejects when that goes wrong. */
-class Repetition {
-  count = 0
-  readonly #done: Promise<void>
-  #stopping = false
-
-  constructor(step: () => Promise<void>) {
-    this.#done = this.#run(step)
-    this.#done.catch(() => {})
-  }
-
-  async #run(step: () => Promise<void>): Promise<void> {
-    while (!this.#stopping) {
-      await step()
-      this.count++
-    }
-  }
-
-  get failed(): Promise<void> {
-    return this.#done
-  }
-
-  async stop(): Promise<void> {
-    this.#stopping = true
-    await this.#done
-  }
-}
 
 /** Puts a write into a ring, has it aborted at once, and sees whether it was answered before the function was. */
 async function abortOne(initiator: Initiator, random: Random): Promise<void> {
@@ -108,40 +88,16 @@ class Growth {
   }
 }
 
-/** What is left of requests in the inflight buffer, of all rings. */
-function noted(initiator: Initiator): number {
-  const { fd, size, offset, queues, queueSize } = initiator.inflight!
-  const region = new InflightRegion(fd, { mmapSize: size, mmapOffset: offset, numQueues: queues, queueSize }, queues)
-  let count = 0
-  for (const { index, driver } of initiator.queues) {
-    const { packed, size: entries } = driver
-    const { address, length } = region.queue(packed ? 'packed' : 'split', index, entries)!
-    const view = new DataView(viewMemory(address, length))
-    if (view.getUint16(SPLIT_REGION.VERSION, true) !== 1) throw new Error(`ring ${index} has no region`)
-    const [first, stride, flag] = packed
-      ? [PACKED_REGION.DESC, PACKED_STATE.SIZE, PACKED_STATE.INFLIGHT]
-      : [SPLIT_REGION.DESC, SPLIT_STATE.SIZE, SPLIT_STATE.INFLIGHT]
-    for (let i = 0; i < queueSize; i++) count += view.getUint8(first + stride * i + flag)
-    if (driver.packed) continue
-    const usedIdx = view.getUint16(SPLIT_REGION.USED_IDX, true)
-    if (usedIdx !== driver.deviceUsedIndex) throw new Error(`ring ${index} is said to be at ${usedIdx}`)
-  }
-  region.unmap()
-  return count
-}
-
-async function killedAgainAndAgain(t: Test, seed: number, args: readonly string[]): Promise<void> {
+async function killedAgainAndAgain(t: Test, seed: number): Promise<void> {
   const random = new Random(seed)
   const directory = tempDir(t)
   const image = sparseImage(directory, 'disk', 16)
   const growing = sparseImage(directory, 'growing', 1)
-  const daemon = new MortalDaemon(t, [
-    `--lun=id=disk,path=${image}`,
-    `--lun=id=growing,path=${growing}`,
-    '--num-queues=4',
-    ...args,
-  ])
-  await daemon.start()
+  const daemon = new MortalDaemon(t, [`--lun=id=growing,target=1,lun=0,path=${growing}`, '--num-queues=4'])
+  const killer = new Killer(t)
+  const start = () =>
+    daemon.start([`--lun=id=disk,target=0,lun=0,path=${image},${random.pick(CACHES)}`, ...random.pick(ARRANGEMENTS)])
+  await start()
   const initiator = await Initiator.connect(daemon.socketPath, {
     queues: QUEUES.length,
     ringSize: RING,
@@ -163,19 +119,27 @@ async function killedAgainAndAgain(t: Test, seed: number, args: readonly string[
   faults.catch(() => {})
   const unlessFault = <T>(promise: Promise<T>): Promise<T> => Promise.race([promise, faults.then(() => promise)])
 
+  let kills = 0
   let early = 0
-  for (let kills = 0; kills < KILLS; kills++) {
-    await unlessFault(within(PATIENCE, 'progress of the load', load.progress(1 + random.below(3000))))
+  let inFlight = 0
+  /** Amid whatever the threads of the daemon, and this one, are doing. */
+  const kill = async (longest: number): Promise<void> => {
+    await killer.kill(daemon.pid, random.below(longest * 1000) / 1000)
+    await daemon.kill()
+    if (++kills % 100 === 0) t.comment(`${kills} kills`)
+    inFlight += noted(initiator)
+  }
+  while (kills < KILLS) {
+    await unlessFault(within(PATIENCE, 'progress of the load', load.progress(1 + random.below(PROGRESS))))
+    await kill(MOMENT)
     for (let up = false; !up; ) {
-      await daemon.kill()
-      await daemon.start()
+      await start()
       const connected = initiator.reconnect(daemon.socketPath).then(() => true)
-      if (random.once(4)) {
+      if (random.once(3)) {
         // Amid the set-up, or what was in flight.
         early++
         const ended = connected.catch(() => false)
-        for (let turns = random.below(60); turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve))
-        await daemon.kill()
+        await kill(SETTING_UP)
         await ended
       } else {
         up = await unlessFault(reported(connected, () => daemon.report()))
@@ -187,18 +151,23 @@ async function killedAgainAndAgain(t: Test, seed: number, args: readonly string[
   await within(PATIENCE, 'end of the aborts', aborts.stop())
   const versions = await within(PATIENCE, 'end of the load', load.stop())
   t.ok(versions > KILLS, `${versions} versions written and read, ${aborts.count} aborts, ${events} events`)
-  t.comment(`${KILLS + early} kills, ${early} of them amid a recovery`)
+  t.comment(`${kills} kills, ${early} of them amid a recovery; ${inFlight} requests were in flight at one`)
+  t.comment(`${load.submitted.reduce((sum, count) => sum + count, 0)} requests verified`)
+  t.ok(inFlight > KILLS, 'there was something to recover')
 
-  for (const queue of [initiator.control, ...QUEUES.map((i) => initiator.request(i))]) {
-    t.equal(queue.driver.outstanding, 0, `ring ${queue.index} has answered everything`)
-    t.equal(queue.broken, undefined)
+  for (const queue of initiator.queues) {
+    const kept = queue === initiator.events ? EVENTS : 0
+    t.equal(queue.driver.outstanding, kept, `ring ${queue.index} has answered everything`)
+    t.equal(queue.broken, undefined, 'and nothing twice')
   }
   initiator.keepsEvents = false
   for (let left = initiator.events.driver.outstanding; left > 0; left = initiator.events.driver.outstanding) {
     t.ok(await growth.step(), `an event for one of the ${left} buffers`)
     await eventually(PATIENCE, 'the event', () => (initiator.events.driver.outstanding < left ? true : undefined))
   }
+  t.equal(initiator.events.broken, undefined)
   t.equal(noted(initiator), 0, 'nothing is noted as in flight')
+  for (const { said, is } of usedIndexes(initiator)) t.equal(said, is, 'the buffer is where the ring is')
 
   await initiator.close()
   t.same(await daemon.stop(), { code: 0, signal: null })
@@ -214,4 +183,4 @@ async function killedAgainAndAgain(t: Test, seed: number, args: readonly string[
   t.equal(wrong.length, 0, 'the image has what was written last')
 }
 
-t.test('a daemon killed at random moments', (t) => killedAgainAndAgain(t, 1, []))
+t.test('a daemon killed at random moments', (t) => killedAgainAndAgain(t, 1))

@@ -8,7 +8,7 @@ const MAIN = fileURLToPath(new URL('../../daemon/main.js', import.meta.url))
 const START = 60_000
 const STOP = 60_000
 
-/** A vhost-user-scsid that is killed and started again, with the same arguments and on the same sockets. */
+/** A vhost-user-scsid that is killed and started again, on the same sockets. */
 export class MortalDaemon {
   readonly socketPath: string
   readonly controlPath: string
@@ -24,9 +24,9 @@ export class MortalDaemon {
     this.#args = [MAIN, `--socket-path=${this.socketPath}`, `--control-socket=${this.controlPath}`, ...args]
   }
 
-  /** Resolves when it takes connections. */
-  async start(): Promise<void> {
-    const child = new Child(this.#t, 'vhost-user-scsid', process.execPath, this.#args)
+  /** Resolves when it takes connections. `args`: what this one gets beside what each of them gets. */
+  async start(args: readonly string[] = []): Promise<void> {
+    const child = new Child(this.#t, 'vhost-user-scsid', process.execPath, [...this.#args, ...args])
     this.#child = child
     await child.output('stdout', new RegExp(`^.*${this.socketPath}.*$`, 'm'), START)
   }
@@ -34,6 +34,10 @@ export class MortalDaemon {
   /** SIGKILL. Resolves when the process has gone. */
   async kill(): Promise<void> {
     await this.#child!.kill()
+  }
+
+  get pid(): number {
+    return this.#child!.pid
   }
 
   /** SIGTERM, and how the process ended. */
