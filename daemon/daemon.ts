@@ -166,6 +166,7 @@ class Daemon implements RunningDaemon {
     for (const listener of this.#opened) listener.close()
     await this.#controlServer?.close()
     await this.#metricsServer?.close()
+    await Promise.all(Array.from(this.#luns.values(), ({ executor }) => executor.close()))
     await Promise.all(
       this.#served.map(async ({ controller, session }) => {
         await session?.close()

@@ -22,6 +22,7 @@ function openImage(path: string, access: number): number {
 
 /** A LUN as one controller has it. */
 export interface LunNexus extends ManagedNexus, UnitNexus {
+  readonly unit: Lun
   /** The LUN's. */
   readonly executor: UnitExecutor
   /** Tells the driver of an event at the LUN, if it takes part in such events (virtio 1.3 5.6.6.3). */

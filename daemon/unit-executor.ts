@@ -1,6 +1,6 @@
 /** Runs what IOThreads forward to a logical unit's server: one command after another, each with all of its effects. */
 import type { ForwardedTask } from '../iothreads/index.js'
-import { type Effect, type Effects, Task, type UnitNexus, type UnitServer } from '../scsi/index.js'
+import { type Effect, type Effects, SENSE, Task, type UnitNexus, type UnitServer } from '../scsi/index.js'
 
 interface Waiting {
   readonly forwarded: ForwardedTask
@@ -86,11 +86,14 @@ export class UnitExecutor {
     while (!step.done) {
       if (step.value.type === 'detach') throw new Error('a command that goes on beside others already')
       const result = await this.#perform(step.value, nexus)
-      // The command sees to it that it leaves nothing half done behind.
-      step = this.#closed || !(beside.wanted || !beside.recallable) ? effects.return() : effects.next(result)
+      step = this.#isOver(beside) ? end(task, effects) : effects.next(result)
     }
     this.#beside.delete(beside)
     if (!answered && (beside.wanted || beside.recallable)) conclude(forwarded, task)
+  }
+
+  #isOver({ wanted, recallable }: Beside): boolean {
+    return this.#closed || (recallable && !wanted)
   }
 
   /** Nobody wants the command any more: one that has not begun ends now. */
@@ -105,6 +108,12 @@ export class UnitExecutor {
       if (!beside.recallable) conclude(forwarded, beside.task)
     }
   }
+}
+
+/** Ends a command before it is done. It sees to it by itself that others learn of what is half done. */
+function end(task: Task, effects: Effects): IteratorResult<Effect, void> {
+  task.fail(SENSE.IO_PROCESS_TERMINATED)
+  return effects.return()
 }
 
 function conclude(forwarded: ForwardedTask, task: Task): void {

@@ -32,6 +32,7 @@ function served(t: Test, blockSize: 512 | 4096 = 512) {
     unit: lun,
     executor: lun.executor,
     announce: (type: number, reason: number) => told.push([type, reason]),
+    reachable: () => [],
   }))
   for (const nexus of nexuses) lun.nexuses.add(nexus as LunNexus)
   return { path, lun, log, lines, told, nexuses }

@@ -50,9 +50,11 @@ t.test('an INFORMATION field of more than 32 bits needs descriptor format', asyn
 function naive(code: number, descriptorFormat: boolean, detail: SenseDetail): number[] {
   const [key, asc, ascq] = [Math.floor(code / 65536), Math.floor(code / 256) % 256, code % 256]
   const information = detail.information >= 0 ? BigInt(detail.information) : null
+  const parts = Math.min(Math.floor(detail.progress * 65536), 65535)
+  const progress = detail.progress < 0 ? null : [128, Math.floor(parts / 256), parts % 256]
   const pointer =
-    detail.fieldByte < 0
-      ? null
+    progress !== null || detail.fieldByte < 0
+      ? progress
       : [
           128 + (detail.fieldInCdb ? 64 : 0) + (detail.fieldBit < 0 ? 0 : 8 + detail.fieldBit),
           Math.floor(detail.fieldByte / 256),
@@ -83,6 +85,7 @@ t.test('encodeSense agrees with its plain twin', async (t) => {
     fieldByte: fc.oneof(fc.constant(NOT_GIVEN), fc.nat(0xffff)),
     fieldBit: fc.oneof(fc.constant(NOT_GIVEN), fc.nat(7)),
     fieldInCdb: fc.boolean(),
+    progress: fc.oneof(fc.constant(NOT_GIVEN), fc.double({ min: 0, max: 1, noNaN: true })),
   })
   const into = new Uint8Array(SENSE_BYTES)
   fc.assert(

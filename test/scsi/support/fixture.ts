@@ -63,12 +63,13 @@ export function fixture(
   const medium = new Medium(BLOCKS * config.blockSize)
   const unitNexuses = new Set<UnitNexus>()
   const server = new UnitServer(unit, unitNexuses)
+  const reachable = () => [...unitNexuses].map((nexus) => ({ nexus, server }))
   const join = (controller: string, readOnly = false) => {
     const nexus = new Nexus(unit, 0, 0, attentionWord(), readOnly)
     const target = new Target(0)
     target.add(nexus)
     const { attention } = nexus
-    const unitNexus: UnitNexus = { controller, target: 0, lun: 0, readOnly: nexus.readOnly, attention }
+    const unitNexus: UnitNexus = { controller, target: 0, lun: 0, readOnly: nexus.readOnly, attention, reachable }
     unitNexuses.add(unitNexus)
     const serve = (task: Task) => server.execute(task, unitNexus)
     const initiator = new Initiator((task) => target.execute(0, task), medium, serve)

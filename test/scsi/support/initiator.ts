@@ -97,16 +97,33 @@ export class Initiator {
       let step = effects.next(0)
       while (!step.done) {
         this.effects.push(step.value)
-        step = effects.next(step.value.type === 'flush' ? this.#flush(served) : 0)
+        step = effects.next(this.#perform(served, step.value))
       }
     }
     served.limit()
     task.conclude(served.result)
   }
 
-  #flush(served: Task): number {
-    served.action = ACTION.FLUSH
-    const result = this.#medium.run(served, new Uint8Array(0), new Uint8Array(0))
+  #perform(served: Task, effect: Effect): number {
+    switch (effect.type) {
+      case 'flush':
+        return this.#operate(served, ACTION.FLUSH, 0, 0)
+      case 'zero':
+        return this.#operate(served, ACTION.DISCARD, effect.offset, effect.length)
+      case 'fill':
+        served.patternLength = effect.pattern.length
+        return this.#operate(served, ACTION.WRITE_PATTERN, effect.offset, effect.length, effect.pattern)
+      case 'copy':
+        this.#medium.bytes.copyWithin(effect.offset, effect.sourceOffset, effect.sourceOffset + effect.length)
+        return effect.length
+      default:
+        return 0
+    }
+  }
+
+  #operate(served: Task, action: number, offset: number, length: number, out = new Uint8Array(0)): number {
+    Object.assign(served, { action, offset, length })
+    const result = this.#medium.run(served, out, new Uint8Array(0))
     served.action = ACTION.DONE
     return result
   }
