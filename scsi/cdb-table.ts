@@ -2,6 +2,14 @@ import { Command, type CommandDefinition, gatherable, type Handler, NEED, PARAME
 import { CommandTable } from './command-table.js'
 import { receiveDiagnosticResults, sendDiagnostic } from './commands/diagnostics.js'
 import { getLbaStatus } from './commands/get-lba-status.js'
+import {
+  copyFailureDetailsService,
+  copyService,
+  copyStatusService,
+  extendedCopy,
+  receiveCopyResult,
+} from './commands/extended-copy.js'
+import { formatService, formatUnit } from './commands/format-unit.js'
 import { inquiry } from './commands/inquiry.js'
 import { logSelect } from './commands/log-select.js'
 import { logSense } from './commands/log-sense.js'
@@ -13,10 +21,18 @@ import { readCapacity10, readCapacity16 } from './commands/read-capacity.js'
 import { readDefectData10, readDefectData12 } from './commands/read-defect-data.js'
 import { read6, read10, read12, read16, write6, write10, write12, write16 } from './commands/read-write.js'
 import { answerBuffer, fillBuffer, readBuffer10, readBuffer16, writeBuffer } from './commands/read-write-buffer.js'
+import { receiveCopyOperatingParameters } from './commands/receive-copy-results.js'
 import { reportLuns } from './commands/report-luns.js'
 import { reportOperationCodes, reportTaskManagementFunctions } from './commands/report-supported.js'
 import { requestSense } from './commands/request-sense.js'
 import { loadOrEject, startStopUnit } from './commands/start-stop-unit.js'
+import {
+  blockEraseService,
+  exitFailureModeService,
+  overwriteService,
+  sanitizeOverwrite,
+  sanitizeWithoutParameters,
+} from './commands/sanitize.js'
 import { synchronizeCache10, synchronizeCache16 } from './commands/synchronize-cache.js'
 import { testUnitReady } from './commands/unit-ready.js'
 import { unmap } from './commands/unmap.js'
@@ -57,6 +73,10 @@ const WRITES_CHECKED: Traits = { ...WRITES, timeout: LONG }
 const REPEATS: Traits = { ...WRITES, parameters: PARAMETERS.ONE_BLOCK, timeout: LONG }
 const UNMAPS: Traits = { ...WRITES, parameters: PARAMETERS.WORD_7, timeout: LONG }
 
+/** What writes the whole medium. Its time depends on that: the longest that can be told. */
+const WIPES: Traits = { ...WRITES, timeout: 0xffff }
+const COPIES: Traits = { direction: DIRECTION.OUT, parameters: PARAMETERS.LONG_10, repeatable: false, timeout: 0xffff }
+
 /** A command that its opcode tells, the first byte of its usage data. */
 function command(name: string, usage: string, traits: Traits, handler: Handler): Command {
   return new Command({ name, usage, ...traits, handler })
@@ -75,6 +95,8 @@ function action(name: string, usage: string, traits: Traits, handler: Handler): 
 const DISK: readonly Command[] = [
   command('TEST UNIT READY', '00 00 00 00 00 00', READY, testUnitReady),
   command('REQUEST SENSE', '03 01 00 00 ff 00', IDENTIFIES, requestSense),
+  // LONGLIST, FMTDATA, CMPLST, DEFECT LIST FORMAT
+  command('FORMAT UNIT', '04 3f 00 00 00 00', { ...WIPES, parameters: PARAMETERS.FORMAT, service: formatService }, formatUnit),
   command('READ(6)', '08 1f ff ff ff 00', READS, read6),
   command('WRITE(6)', '0a 1f ff ff ff 00', WRITES, write6),
   command('INQUIRY', '12 01 ff ff ff 00', IDENTIFIES, inquiry),
@@ -114,7 +136,44 @@ const DISK: readonly Command[] = [
     { ...SELECTS, parameters: PARAMETERS.WORD_7 },
     modeSelect10,
   ),
+  // IMMED, AUSE
+  action(
+    'SANITIZE, OVERWRITE',
+    '48 a1 00 00 00 00 00 ff ff 00',
+    { ...WIPES, parameters: PARAMETERS.WORD_7, service: overwriteService },
+    sanitizeOverwrite,
+  ),
+  action(
+    'SANITIZE, EXIT FAILURE MODE',
+    '48 bf 00 00 00 00 00 ff ff 00',
+    { ...WIPES, service: exitFailureModeService },
+    sanitizeWithoutParameters,
+  ),
   command('MODE SENSE(10)', '5a 18 ff ff 00 00 00 ff ff 00', ANSWERS, modeSense10),
+  action(
+    'EXTENDED COPY(LID1)',
+    '83 00 00 00 00 00 00 00 00 00 ff ff ff ff 00 00',
+    { ...COPIES, service: copyService },
+    extendedCopy,
+  ),
+  action(
+    'RECEIVE COPY STATUS(LID1)',
+    '84 00 ff 00 00 00 00 00 00 00 ff ff ff ff 00 00',
+    { ...ANSWERS, service: copyStatusService },
+    receiveCopyResult,
+  ),
+  action(
+    'RECEIVE COPY OPERATING PARAMETERS',
+    '84 03 00 00 00 00 00 00 00 00 ff ff ff ff 00 00',
+    ANSWERS,
+    receiveCopyOperatingParameters,
+  ),
+  action(
+    'RECEIVE COPY FAILURE DETAILS(LID1)',
+    '84 04 ff 00 00 00 00 00 00 00 ff ff ff ff 00 00',
+    { ...ANSWERS, service: copyFailureDetailsService },
+    receiveCopyResult,
+  ),
   command('READ(16)', '88 18 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', READS, read16),
   command('WRITE(16)', '8a 18 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', WRITES, write16),
   command('WRITE AND VERIFY(16)', '8e 12 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', WRITES_CHECKED, writeAndVerify16),
@@ -144,6 +203,12 @@ const DISK: readonly Command[] = [
 /** What a thin provisioned disk has: UNMAP, and UNMAP in byte 1 of WRITE SAME; NDOB. */
 const THIN: readonly Command[] = [
   command('WRITE SAME(10)', '41 08 ff ff ff ff 00 ff ff 00', REPEATS, writeSame10),
+  action(
+    'SANITIZE, BLOCK ERASE',
+    '48 a2 00 00 00 00 00 ff ff 00',
+    { ...WIPES, service: blockEraseService },
+    sanitizeWithoutParameters,
+  ),
   command('UNMAP', '42 00 00 00 00 00 00 ff ff 00', UNMAPS, unmap),
   command('WRITE SAME(16)', '93 09 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', REPEATS, writeSame16),
 ]

@@ -38,11 +38,14 @@ export function blockLimits(config: UnitConfig): Uint8Array {
 }
 
 /** Block Device Characteristics (SBC-3 6.6.3). */
-const CHARACTERISTICS = { MEDIUM_ROTATION_RATE: 4, SIZE: 64 } as const
+const CHARACTERISTICS = { MEDIUM_ROTATION_RATE: 4, FLAGS: 7, SIZE: 64 } as const
+/** WABEREQ 01b: what SANITIZE, BLOCK ERASE has erased can be read. */
+const READABLE_AFTER_BLOCK_ERASE = 0x40
 
 export function blockDeviceCharacteristics(config: UnitConfig): Uint8Array {
   const page = new Uint8Array(CHARACTERISTICS.SIZE)
   new DataView(page.buffer).setUint16(CHARACTERISTICS.MEDIUM_ROTATION_RATE, config.rotationRate)
+  if (config.discard) page[CHARACTERISTICS.FLAGS] = READABLE_AFTER_BLOCK_ERASE
   return page.subarray(HEADER)
 }
 

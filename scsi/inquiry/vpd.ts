@@ -3,6 +3,7 @@ import type { UnitConfig } from '../unit-config.js'
 import { PERIPHERAL } from './standard.js'
 import { blockDeviceCharacteristics, blockLimits, logicalBlockProvisioning } from './vpd-block.js'
 import { deviceIdentification } from './vpd-identification.js'
+import { thirdPartyCopy } from './vpd-third-party-copy.js'
 
 /** Vital product data page codes (SPC-4 7.8, SBC-3 6.6). */
 export const VPD = {
@@ -10,6 +11,7 @@ export const VPD = {
   UNIT_SERIAL_NUMBER: 0x80,
   DEVICE_IDENTIFICATION: 0x83,
   EXTENDED_INQUIRY: 0x86,
+  THIRD_PARTY_COPY: 0x8f,
   BLOCK_LIMITS: 0xb0,
   BLOCK_DEVICE_CHARACTERISTICS: 0xb1,
   LOGICAL_BLOCK_PROVISIONING: 0xb2,
@@ -52,6 +54,7 @@ export function diskVpdPages(config: UnitConfig): Map<number, Uint8Array> {
   const contents: [number, Uint8Array][] = [
     [VPD.DEVICE_IDENTIFICATION, deviceIdentification(config)],
     [VPD.EXTENDED_INQUIRY, extendedInquiry()],
+    [VPD.THIRD_PARTY_COPY, thirdPartyCopy()],
     [VPD.BLOCK_LIMITS, blockLimits(config)],
     [VPD.BLOCK_DEVICE_CHARACTERISTICS, blockDeviceCharacteristics(config)],
   ]
