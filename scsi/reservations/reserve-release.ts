@@ -18,7 +18,7 @@ export function releaseUnit(before: Reservations, nexus: ItNexus): Outcome {
 }
 
 /** Ends a reservation by RESERVE: of one nexus that is lost, or whoever's it is. */
-export function withoutReserve(before: Reservations, nexus?: ItNexus): Reservations {
+export function withoutReserve(before: Reservations, nexus?: ItNexus | undefined): Reservations {
   const { reserved } = before
   if (reserved === null || (nexus !== undefined && !isSameNexus(reserved, nexus))) return before
   return { ...before, reserved: null }
