@@ -119,7 +119,8 @@ const DISK: readonly Command[] = [
   command('WRITE AND VERIFY(10)', '2e 12 ff ff ff ff 00 ff ff 00', WRITES_CHECKED, writeAndVerify10),
   command('VERIFY(10)', '2f 16 ff ff ff ff 00 ff ff 00', CHECKS, verify10),
   // IMMED
-  command('PRE-FETCH(10)', '34 02 ff ff ff ff 00 ff ff 00', PREPARES, preFetch10),
+  // IMMED; GROUP NUMBER, which is taken no notice of
+  command('PRE-FETCH(10)', '34 02 ff ff ff ff 1f ff ff 00', PREPARES, preFetch10),
   // SYNC_NV (obsolete), IMMED
   command('SYNCHRONIZE CACHE(10)', '35 06 ff ff ff ff 00 ff ff 00', FLUSHES, synchronizeCache10),
   // REQ_PLIST, REQ_GLIST, DEFECT LIST FORMAT
@@ -178,7 +179,7 @@ const DISK: readonly Command[] = [
   command('WRITE(16)', '8a 18 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', WRITES, write16),
   command('WRITE AND VERIFY(16)', '8e 12 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', WRITES_CHECKED, writeAndVerify16),
   command('VERIFY(16)', '8f 16 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', CHECKS, verify16),
-  command('PRE-FETCH(16)', '90 02 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', PREPARES, preFetch16),
+  command('PRE-FETCH(16)', '90 02 ff ff ff ff ff ff ff ff ff ff ff ff 1f 00', PREPARES, preFetch16),
   command('SYNCHRONIZE CACHE(16)', '91 06 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', FLUSHES, synchronizeCache16),
   // LOGICAL BLOCK ADDRESS and PMI are obsolete.
   action('READ CAPACITY(16)', '9e 10 ff ff ff ff ff ff ff ff ff ff ff ff 01 00', READS, readCapacity16),

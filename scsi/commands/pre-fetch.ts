@@ -5,7 +5,8 @@ import { locate } from './read-write.js'
 
 /**
  * PRE-FETCH (SBC-3 5.8, 5.9): the medium is asked to read ahead; TRANSFER LENGTH 0 is all blocks to the end. The status is GOOD,
- * never CONDITION MET: nobody can tell whether a cache has taken all of it. IMMED makes no difference, since nothing is waited for.
+ * never CONDITION MET: nobody can tell whether a cache has taken all of it. IMMED makes no difference, since nothing is waited for,
+ * nor does GROUP NUMBER, since there are no groups (GROUP_SUP 0).
  */
 export function preFetch10(task: Task, nexus: Nexus): void {
   task.offset = task.cdb.getUint32(2)

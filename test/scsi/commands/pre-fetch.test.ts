@@ -7,6 +7,8 @@ t.test('PRE-FETCH asks the medium to read ahead', async (t) => {
   for (const [ten, sixteen, range] of [
     ['34 00 00 00 00 05 00 00 03 00', '90 00 00*7 05 00 00 00 03 00 00', [2560, 1536]],
     ['34 02 00 00 07 fe 00 00 02 00', '90 02 00*6 07 fe 00 00 00 02 00 00', [2046 * 512, 1024]],
+    // There are no groups, and there is nothing that a GROUP NUMBER changes.
+    ['34 02 00 00 00 05 03 00 03 00', '90 02 00*7 05 00 00 00 03 1f 00', [2560, 1536]],
     // No number of blocks: all to the end.
     ['34 00 00 00 00 01 00 00 00 00', '90 00 00*7 01 00 00 00 00 00 00', [512, (BLOCKS - 1) * 512]],
   ] as const) {
