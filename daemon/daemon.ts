@@ -138,7 +138,7 @@ class Daemon implements RunningDaemon {
     this.#served.push(served)
     listener.start(async (fd) => {
       this.#metrics.countConnection()
-      log.info(`front end connected on ${listener.address}`)
+      this.#faults.connected(config.id, listener.address)
       served.session = new BackendSession(fd, controller, { report: this.#faults.reporter(config.id) })
       await served.session.closed
       served.session = undefined

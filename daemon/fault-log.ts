@@ -11,7 +11,12 @@ import { RateLimit } from './rate-limit.js'
 interface ControllerLog {
   readonly log: Log
   readonly limit: RateLimit
+  /** Of lines on connections that come and go. */
+  readonly connections: RateLimit
 }
+
+/** A front end can connect a thousand times a second: so many lines on connections at once, then one a second. */
+const CONNECTION_LINES = 100
 
 export class FaultLog {
   readonly #log: Log
@@ -38,21 +43,32 @@ export class FaultLog {
   #of(controller: string): ControllerLog {
     let found = this.#logs.get(controller)
     if (found === undefined) {
-      found = { log: this.#log.child({ controller }), limit: new RateLimit() }
+      found = {
+        log: this.#log.child({ controller }),
+        limit: new RateLimit(),
+        connections: new RateLimit(CONNECTION_LINES),
+      }
       this.#logs.set(controller, found)
     }
     return found
   }
 
+  /** A front end has connected. */
+  connected(controller: string, address: string): void {
+    const { log, connections } = this.#of(controller)
+    connections.run((suppressed) => log.info({ suppressed }, `front end connected on ${address}`))
+  }
+
   /** Takes the reports of a controller's vhost-user sessions. */
   reporter(controller: string): SessionReporter {
-    const { log, limit } = this.#of(controller)
+    const { log, limit, connections } = this.#of(controller)
     return {
       event: (level: ReportLevel, code, message, fields) => {
         if (level === 'warn' || level === 'error') this.#metrics.countFault(code)
-        // What ends a connection is an error: as rare as connections are, and always said.
-        if (level === 'warn') limit.run((suppressed) => log.warn({ code, ...fields, suppressed }, message))
-        else log[level]({ code, ...fields }, message)
+        // What is info or an error ends a connection: no flood of other faults keeps that from being said.
+        if (level === 'debug') log.debug({ code, ...fields }, message)
+        else if (level === 'warn') limit.run((suppressed) => log.warn({ code, ...fields, suppressed }, message))
+        else connections.run((suppressed) => log[level]({ code, ...fields, suppressed }, message))
       },
     }
   }

@@ -63,19 +63,39 @@ t.test("what IOThreads have counted is not counted again; the main loop's rings 
   ])
 })
 
-t.test('reports of a session: faults are counted, the end of a connection is always said', async (t) => {
+t.test(
+  'reports of a session: faults are counted, and do not keep the end of a connection from being said',
+  async (t) => {
+    const { lines, counted, faults } = faultLog()
+    const reporter = faults.reporter('vm')
+    reporter.event('debug', 'VUS_RESET', 'reset')
+    reporter.event('info', 'VUS_BYE', 'bye')
+    t.same(counted, [])
+    for (let i = 0; i < 200; i++) reporter.event('warn', 'VUS_ODD', 'odd')
+    t.ok(lines.filter(({ level }) => level === 'warn').length < 100)
+    t.equal(counted.filter((code) => code === 'VUS_ODD').length, 200)
+    reporter.event('error', 'VUS_BAD', 'bad', { request: 5 })
+    t.match(lines.at(-1), { controller: 'vm', fields: { code: 'VUS_BAD', request: 5 }, message: 'bad' })
+    t.same(counted.slice(200), ['VUS_BAD'])
+  },
+)
+
+t.test('a front end that connects again and again floods neither the log nor silences that of others', async (t) => {
   const { lines, counted, faults } = faultLog()
-  const reporter = faults.reporter('vm')
-  reporter.event('debug', 'VUS_RESET', 'reset')
-  reporter.event('info', 'VUS_BYE', 'bye')
-  t.same(counted, [])
-  for (let i = 0; i < 200; i++) reporter.event('error', 'VUS_BAD', 'bad', { request: 5 })
-  t.equal(lines.filter(({ level }) => level === 'error').length, 200)
-  for (let i = 0; i < 200; i++) reporter.event('warn', 'VUS_ODD', 'odd')
-  t.ok(lines.filter(({ level }) => level === 'warn').length < 100)
-  t.equal(counted.filter((code) => code === 'VUS_BAD').length, 200)
-  t.equal(counted.filter((code) => code === 'VUS_ODD').length, 200)
-  t.match(lines[2], { controller: 'vm', fields: { code: 'VUS_BAD', request: 5 }, message: 'bad' })
+  for (let i = 0; i < 1000; i++) {
+    faults.connected('vm1', '/run/a.sock')
+    faults.reporter('vm1').event('error', 'VUS_BAD', 'bad')
+  }
+  const flood = lines.length
+  t.ok(flood > 50 && flood < 200, `${flood} lines`)
+  t.match(lines.slice(0, 2), [
+    { level: 'info', message: 'front end connected on /run/a.sock' },
+    { level: 'error', fields: { code: 'VUS_BAD', suppressed: 0 } },
+  ])
+  t.equal(counted.length, 1000)
+  faults.connected('vm2', '/run/b.sock')
+  faults.ringFault({ controller: 'vm1', index: 2, code: 'VUS_X', fatal: false, suppressed: 0 })
+  t.match(lines.slice(flood), [{ controller: 'vm2' }, { controller: 'vm1', fields: { code: 'VUS_X' } }])
 })
 
 t.test('a flush that failed names its LUN and the way out', async (t) => {
