@@ -273,6 +273,7 @@ export class Controller implements BackendDevice {
 
   /** Replaces the dirty log, also while rings run: they pause, and what they write afterwards is logged in the new one. */
   async #setLog(log: SharedPart): Promise<void> {
+    this.#warnOfShrinking(log.fd, 'the dirty log')
     const area = MigrationLog.map(log)
     await this.#changes.run(async () => {
       let old: MappedArea | undefined
@@ -293,7 +294,7 @@ export class Controller implements BackendDevice {
     const entries: MemoryEntry[] = []
     try {
       regions.forEach((region, i) => {
-        this.#warnOfShrinking(fds[i]!)
+        this.#warnOfShrinking(fds[i]!, 'guest memory')
         entries.push(this.#memory.map(region, fds[i]!))
       })
     } catch (error) {
@@ -304,7 +305,7 @@ export class Controller implements BackendDevice {
   }
 
   async addMemory(region: MemoryRegion, fd: number): Promise<void> {
-    this.#warnOfShrinking(fd)
+    this.#warnOfShrinking(fd, 'guest memory')
     await this.#changeMemory(this.#memory.with(this.#memory.map(region, fd)))
   }
 
@@ -313,11 +314,9 @@ export class Controller implements BackendDevice {
     if (entry !== undefined) await this.#changeMemory(this.#memory.without(entry))
   }
 
-  #warnOfShrinking(fd: number): void {
+  #warnOfShrinking(fd: number, what: string): void {
     if (GuestMemoryTable.canShrink(fd))
-      this.#log.debug(
-        'guest memory is not sealed against shrinking: a front end that truncates it would kill this process',
-      )
+      this.#log.debug(`${what} is not sealed against shrinking: a front end that truncates it would kill this process`)
   }
 
   /**
