@@ -1,6 +1,6 @@
 /** The LUNs of one controller: their addresses, their nexuses, and what is held for them. They come and go. */
 import type { UnitSpec } from '../iothreads/index.js'
-import { ATTENTION, createNexusWords, raiseAttention } from '../scsi/index.js'
+import { ATTENTION, createNexusWords, raiseAttention, type TargetPort } from '../scsi/index.js'
 import type { LunPlace } from './daemon-config.js'
 import type { Lun, LunNexus } from './lun.js'
 import { LunError } from './lun-error.js'
@@ -20,6 +20,7 @@ export type Announce = (at: Pick<LunPlace, 'target' | 'lun'>, type: number, reas
 
 export class ControllerLuns {
   readonly #controller: string
+  readonly #port: TargetPort
   readonly #placement: Placement
   readonly #announce: Announce
   readonly #members = new Map<string, Member>()
@@ -27,8 +28,9 @@ export class ControllerLuns {
   readonly #known: string[] = []
   #locked = false
 
-  constructor(controller: string, placement: Placement, announce: Announce) {
+  constructor(controller: string, port: TargetPort, placement: Placement, announce: Announce) {
     this.#controller = controller
+    this.#port = port
     this.#placement = placement
     this.#announce = announce
   }
@@ -72,6 +74,7 @@ export class ControllerLuns {
     raiseAttention(attention, ATTENTION.POWER_ON)
     const nexus: LunNexus = {
       controller: this.#controller,
+      port: this.#port,
       placement: this.#placement,
       target: place.target,
       lun: place.lun,
@@ -128,6 +131,7 @@ export class ControllerLuns {
         lun: place.lun,
         readOnly: place.readOnly,
         config: lun.unit,
+        port: this.#port,
         state: lun.state.memory,
         attention: nexus.attention.buffer as SharedArrayBuffer,
         medium: lun.medium,

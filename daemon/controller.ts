@@ -37,6 +37,7 @@ import { RequestRing } from './request-ring.js'
 import type { RingServer } from './ring.js'
 import { RingSet } from './ring-set.js'
 import { Serial } from './serial.js'
+import { targetPort } from './target-ports.js'
 import { manageTask } from './task-manager.js'
 
 const FEATURES = featureMask(
@@ -128,10 +129,15 @@ export class Controller implements BackendDevice {
     this.ringCount = config.numQueues + VQ.REQUEST
     this.#inflight = new InflightBuffers(this.ringCount)
     this.protocolFeatures = PROTOCOL_FEATURES | (config.configSpace ? featureMask(VHOST_USER_PROTOCOL_F.CONFIG) : 0n)
-    this.#luns = new ControllerLuns(config.id, this.#placement, (at, type, reason) => {
-      // Not between the pause and the resume of the event ring: that is none of the driver's business.
-      void this.#changes.run(async () => this.#announce(at, type, reason))
-    })
+    this.#luns = new ControllerLuns(
+      config.id,
+      config.port ?? targetPort(config.id),
+      this.#placement,
+      (at, type, reason) => {
+        // Not between the pause and the resume of the event ring: that is none of the driver's business.
+        void this.#changes.run(async () => this.#announce(at, type, reason))
+      },
+    )
     config.luns.forEach((place, i) => {
       this.#luns.add(luns[i]!, place)
     })

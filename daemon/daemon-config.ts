@@ -3,6 +3,8 @@
  * looked at. Plain data, structured-cloneable.
  */
 
+import type { TargetPort } from '../scsi/index.js'
+
 export interface IothreadConfig {
   readonly id: string
   /** CPU numbers that the thread may run on; absent: no restriction. */
@@ -59,6 +61,8 @@ export interface LunPlace {
 
 export interface ControllerConfig {
   readonly id: string
+  /** Its target port; absent: that of a controller which is alone. */
+  readonly port?: TargetPort
   /** Where to listen, as given (a relative path may fit where its absolute form is too long). */
   readonly socketPath?: string
   /** An inherited descriptor instead: a listening or a connected socket. */

@@ -9,6 +9,7 @@ import {
 import type { ControllerConfig, LunConfig, LunPlace } from './daemon-config.js'
 import { resolveGroup } from './socket-group.js'
 import { socketPathFault } from './socket-path.js'
+import { targetPorts } from './target-ports.js'
 
 export const DEFAULT_SOCKET_PATH = './vhost-user-scsi.sock'
 export const DEFAULT_NUM_QUEUES = 64
@@ -53,12 +54,14 @@ export function resolveControllers(
   faults: string[],
 ): ControllerConfig[] {
   checkUnique(controllers, faults)
-  const resolved = controllers.map((controller) => {
+  const ports = targetPorts(controllers.map(({ id }) => id))
+  const resolved = controllers.map((controller, i) => {
     const report = (fault: string) => {
       faults.push(`controller "${controller.id}": ${fault}`)
     }
     return {
       id: controller.id,
+      port: ports[i]!,
       ...resolveSocket(controller, report),
       ...resolveQueues(controller, scope, report),
       configSpace: controller['config-space'] ?? false,

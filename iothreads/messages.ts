@@ -1,5 +1,5 @@
 import type { MappedRegion, SharedArea } from 'vhost-user-protocol-ts'
-import type { TaskAnswer, UnitConfig } from '../scsi/index.js'
+import type { TargetPort, TaskAnswer, UnitConfig } from '../scsi/index.js'
 import type { MediumJob } from './medium-job.js'
 
 /** What the main thread asks of an IOThread. Plain data, sent through a MessagePort; shared memory goes along by reference. */
@@ -21,6 +21,8 @@ export interface UnitSpec {
   readonly lun: number
   readonly readOnly: boolean
   readonly config: UnitConfig
+  /** The controller's; absent: nobody asks for it. */
+  readonly port?: TargetPort
   /** UnitState's memory. */
   readonly state: SharedArrayBuffer
   /** This nexus's words: NEXUS_WORD. */

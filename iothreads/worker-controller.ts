@@ -48,7 +48,7 @@ function makeUnits(specs: readonly UnitSpec[], parts: DriverParts): Units {
   const files: number[] = []
   const targets = new Map<number, Target>()
   specs.forEach((spec, i) => {
-    const unit = new LogicalUnit(spec.config, new UnitState(spec.state))
+    const unit = new LogicalUnit(spec.config, new UnitState(spec.state), spec.port ?? null)
     const nexus = new Nexus(unit, spec.target, spec.lun, new Int32Array(spec.attention), spec.readOnly)
     let target = targets.get(spec.target)
     if (target === undefined) {

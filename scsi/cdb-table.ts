@@ -24,6 +24,7 @@ import { answerBuffer, fillBuffer, readBuffer10, readBuffer16, writeBuffer } fro
 import { receiveCopyOperatingParameters } from './commands/receive-copy-results.js'
 import { reportLuns } from './commands/report-luns.js'
 import { reportOperationCodes, reportTaskManagementFunctions } from './commands/report-supported.js'
+import { answerTargetPortGroups, reportTargetPortGroups } from './commands/report-target-port-groups.js'
 import { requestSense } from './commands/request-sense.js'
 import { loadOrEject, startStopUnit } from './commands/start-stop-unit.js'
 import {
@@ -186,6 +187,13 @@ const DISK: readonly Command[] = [
   action('GET LBA STATUS', '9e 12 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', READS, getLbaStatus),
   command('READ BUFFER(16)', '9b 1f ff ff ff ff ff ff ff ff ff ff ff ff ff 00', EMPTIES, readBuffer16),
   command('REPORT LUNS', 'a0 00 ff 00 00 00 ff ff ff ff 00 00', ANSWERS_ALWAYS, reportLuns),
+  // PARAMETER DATA FORMAT
+  action(
+    'REPORT TARGET PORT GROUPS',
+    'a3 ea 00 00 00 00 ff ff ff ff 00 00',
+    { ...ANSWERS, service: answerTargetPortGroups },
+    reportTargetPortGroups,
+  ),
   action('REPORT SUPPORTED OPERATION CODES', 'a3 0c 87 ff ff ff ff ff ff ff 00 00', ANSWERS, reportOperationCodes),
   action(
     'REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS',

@@ -12,6 +12,7 @@ export { encodeSense, SENSE, SENSE_BYTES, SENSE_KEY, type SenseCode, type SenseD
 export { STATUS } from './status.js'
 export { Target } from './target.js'
 export { TargetMap } from './target-map.js'
+export type { TargetPort } from './target-port.js'
 export {
   ACTION,
   CDB_BYTES,

@@ -2,6 +2,7 @@ import { DISK_COMMANDS, FULL_DISK_COMMANDS } from './cdb-table.js'
 import type { CommandTable } from './command-table.js'
 import { PERIPHERAL, standardInquiry } from './inquiry/standard.js'
 import { diskVpdPages } from './inquiry/vpd.js'
+import type { TargetPort } from './target-port.js'
 import { checkUnitConfig, type UnitConfig } from './unit-config.js'
 import type { UnitState } from './unit-state.js'
 
@@ -18,14 +19,17 @@ export class LogicalUnit {
   readonly standardInquiry: Uint8Array
   readonly vpdPages: ReadonlyMap<number, Uint8Array>
 
-  /** @throws UnitConfigError */
-  constructor(config: UnitConfig, state: UnitState) {
+  /**
+   * @param port through which initiators see the unit here; null: nobody asks
+   * @throws UnitConfigError
+   */
+  constructor(config: UnitConfig, state: UnitState, port: TargetPort | null = null) {
     checkUnitConfig(config)
     this.config = config
     this.state = state
     this.blockSize = config.blockSize
     this.commands = config.discard ? DISK_COMMANDS : FULL_DISK_COMMANDS
     this.standardInquiry = standardInquiry(PERIPHERAL.DISK, config)
-    this.vpdPages = diskVpdPages(config)
+    this.vpdPages = diskVpdPages(config, port)
   }
 }

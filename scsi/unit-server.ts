@@ -1,5 +1,6 @@
 import type { LogicalUnit } from './logical-unit.js'
 import { SENSE, type SenseCode } from './sense.js'
+import type { TargetPort } from './target-port.js'
 import type { Task } from './task.js'
 import { type Attentive, logicalUnitReset } from './task-management.js'
 import { CopyResults } from './third-party-copy/copy-results.js'
@@ -10,6 +11,7 @@ import { FLAG } from './unit-state.js'
 export interface UnitNexus extends Attentive {
   /** Names the target port, and with it the initiator: a controller has one front end. */
   readonly controller: string
+  readonly port: TargetPort
   readonly target: number
   readonly lun: number
   readonly readOnly: boolean

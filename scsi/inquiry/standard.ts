@@ -8,6 +8,7 @@ export const INQUIRY = {
   VERSION: 2,
   RESPONSE_FORMAT: 3,
   ADDITIONAL_LENGTH: 4,
+  TPGS: 5,
   COMMAND_QUEUE: 7,
   VENDOR: 8,
   PRODUCT: 16,
@@ -29,6 +30,8 @@ const SPC_4 = 0x06
 const HISUP = 0x10
 const RESPONSE_FORMAT_2 = 0x02
 const RMB = 0x80
+/** REPORT TARGET PORT GROUPS is there, and nobody changes the state of a group. */
+const IMPLICIT_TPGS = 0x10
 const CMDQUE = 0x02
 
 /** SAM-5, SPC-4 and SBC-3, no version claimed (SPC-4 6.6.2, version descriptor values). */
@@ -45,6 +48,7 @@ export function standardInquiry(peripheral: number, identity: InquiryIdentity): 
   bytes[INQUIRY.VERSION] = SPC_4
   bytes[INQUIRY.RESPONSE_FORMAT] = HISUP | RESPONSE_FORMAT_2
   bytes[INQUIRY.ADDITIONAL_LENGTH] = INQUIRY.SIZE - 5
+  bytes[INQUIRY.TPGS] = peripheral === PERIPHERAL.DISK ? IMPLICIT_TPGS : 0
   bytes[INQUIRY.COMMAND_QUEUE] = CMDQUE
   putAscii(bytes, INQUIRY.VENDOR, IDENTITY_LENGTH.vendor, identity.vendor)
   putAscii(bytes, INQUIRY.PRODUCT, IDENTITY_LENGTH.product, identity.product)

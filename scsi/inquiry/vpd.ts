@@ -1,4 +1,5 @@
 import { putAscii } from '../bytes.js'
+import type { TargetPort } from '../target-port.js'
 import type { UnitConfig } from '../unit-config.js'
 import { PERIPHERAL } from './standard.js'
 import { blockDeviceCharacteristics, blockLimits, logicalBlockProvisioning } from './vpd-block.js'
@@ -11,6 +12,7 @@ export const VPD = {
   UNIT_SERIAL_NUMBER: 0x80,
   DEVICE_IDENTIFICATION: 0x83,
   EXTENDED_INQUIRY: 0x86,
+  MODE_PAGE_POLICY: 0x87,
   THIRD_PARTY_COPY: 0x8f,
   BLOCK_LIMITS: 0xb0,
   BLOCK_DEVICE_CHARACTERISTICS: 0xb1,
@@ -25,6 +27,9 @@ const EXTENDED = { TASK_ATTRIBUTES: 5, CACHE: 6, LUICLR: 7, SIZE: 64 } as const
 const SIMPSUP = 0x01
 const V_SUP = 0x01
 const LUICLR = 0x01
+
+/** Mode Page Policy (SPC-4 7.8.9): all pages and subpages are shared by all nexuses. */
+const MODE_PAGE_POLICY = Uint8Array.of(0x3f, 0xff, 0x00, 0x00)
 
 /** A page of `content` behind its header. */
 export function vpdPage(peripheral: number, pageCode: number, content: Uint8Array): Uint8Array {
@@ -50,10 +55,11 @@ export function vpdPages(
 }
 
 /** The vital product data pages of a disk, whole, by page code. */
-export function diskVpdPages(config: UnitConfig): Map<number, Uint8Array> {
+export function diskVpdPages(config: UnitConfig, port: TargetPort | null = null): Map<number, Uint8Array> {
   const contents: [number, Uint8Array][] = [
-    [VPD.DEVICE_IDENTIFICATION, deviceIdentification(config)],
+    [VPD.DEVICE_IDENTIFICATION, deviceIdentification(config, port)],
     [VPD.EXTENDED_INQUIRY, extendedInquiry()],
+    [VPD.MODE_PAGE_POLICY, MODE_PAGE_POLICY],
     [VPD.THIRD_PARTY_COPY, thirdPartyCopy()],
     [VPD.BLOCK_LIMITS, blockLimits(config)],
     [VPD.BLOCK_DEVICE_CHARACTERISTICS, blockDeviceCharacteristics(config)],

@@ -10,10 +10,13 @@ import { sparseImage } from '../support/image.js'
 import { lunConfig } from '../support/luns.js'
 import { tempDir } from '../support/temp-dir.js'
 
+const PORT = { relative: 5, name: '3000000000000005' }
 const PLACEMENT = { iothreads: [], moving: undefined }
 
 function lunsOf(controller: string, told: unknown[] = []): ControllerLuns {
-  return new ControllerLuns(controller, PLACEMENT, (at, type, reason) => told.push([at.target, at.lun, type, reason]))
+  return new ControllerLuns(controller, PORT, PLACEMENT, (at, type, reason) =>
+    told.push([at.target, at.lun, type, reason]),
+  )
 }
 
 function open(t: Test, overrides: Partial<LunConfig>): Lun {

@@ -24,6 +24,7 @@ function served(t: Test, blockSize: 512 | 4096 = 512) {
   } as unknown as Log
   const nexuses = ['a', 'b'].map((controller) => ({
     controller,
+    port: { relative: 1, name: '3000000000000001' },
     placement: { iothreads: [], moving: undefined },
     target: 0,
     lun: 0,

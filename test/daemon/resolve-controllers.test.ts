@@ -3,6 +3,7 @@ import type { ControllerSettings, LunSettings } from '../../daemon/config-schema
 import type { ControllerConfig } from '../../daemon/daemon-config.js'
 import { nameControllers, resolveControllers, type Scope, workerIds } from '../../daemon/resolve-controllers.js'
 import { nameLuns, resolveLuns } from '../../daemon/resolve-luns.js'
+import { targetPort } from '../../daemon/target-ports.js'
 
 const IOTHREADS = ['io0', 'io1', 'io2']
 
@@ -38,6 +39,7 @@ t.test('defaults', (t) => {
     controllers: [
       {
         id: 'controller0',
+        port: targetPort('controller0'),
         socketPath: './vhost-user-scsi.sock',
         numQueues: 64,
         queueToIothread: Array.from({ length: 64 }, (_, i) => i % 3),

@@ -33,6 +33,7 @@ const ALLOCATION_LENGTH: Record<string, (cdb: DataView) => number> = {
   'LOG SENSE': (cdb) => cdb.getUint16(7),
   'GET LBA STATUS': (cdb) => cdb.getUint32(10),
   'REPORT LUNS': (cdb) => cdb.getUint32(6),
+  'REPORT TARGET PORT GROUPS': (cdb) => cdb.getUint32(6),
   'REPORT SUPPORTED OPERATION CODES': (cdb) => cdb.getUint32(6),
   'REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS': (cdb) => cdb.getUint32(6),
 }

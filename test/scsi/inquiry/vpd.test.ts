@@ -7,8 +7,8 @@ const pages = diskVpdPages(CONFIG)
 const page = (code: number): string => hex(pages.get(code)!)
 
 t.test('the list of pages lists them all, ascending', async (t) => {
-  t.equal(page(VPD.SUPPORTED_PAGES), normal('00 00 00 07 00 80 83 86 b0 b1 b2'))
-  t.equal(hex(diskVpdPages({ ...CONFIG, serial: '', discard: false }).get(0)!), normal('00 00 00 05 00 83 86 b0 b1'))
+  t.equal(page(VPD.SUPPORTED_PAGES), normal('00 00 00 08 00 80 83 86 87 b0 b1 b2'))
+  t.equal(hex(diskVpdPages({ ...CONFIG, serial: '', discard: false }).get(0)!), normal('00 00 00 06 00 83 86 87 b0 b1'))
 })
 
 t.test('every page has its code and its length', async (t) => {
@@ -22,6 +22,7 @@ t.test('every page has its code and its length', async (t) => {
 t.test('unit serial number and extended INQUIRY data', async (t) => {
   t.equal(page(VPD.UNIT_SERIAL_NUMBER), normal(`00 80 00 08 ${ascii('SERIAL-1')}`))
   t.equal(page(VPD.EXTENDED_INQUIRY), normal('00 86 00 3c 00 01 01 01 00*56'))
+  t.equal(page(VPD.MODE_PAGE_POLICY), normal('00 87 00 04 3f ff 00 00'))
 })
 
 t.test('pages of another kind of unit', async (t) => {

@@ -69,7 +69,10 @@ export function fixture(
     const target = new Target(0)
     target.add(nexus)
     const { attention } = nexus
-    const unitNexus: UnitNexus = { controller, target: 0, lun: 0, readOnly: nexus.readOnly, attention, reachable }
+    const relative = unitNexuses.size + 1
+    const port = { relative, name: `300000000000000${relative}` }
+    const at = { controller, port, target: 0, lun: 0 }
+    const unitNexus: UnitNexus = { ...at, readOnly: nexus.readOnly, attention, reachable }
     unitNexuses.add(unitNexus)
     const serve = (task: Task) => server.execute(task, unitNexus)
     const initiator = new Initiator((task) => target.execute(0, task), medium, serve)
