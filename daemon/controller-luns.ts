@@ -83,6 +83,7 @@ export class ControllerLuns {
       unit: lun,
       executor: lun.executor,
       announce: (type, reason) => this.#announce(place, type, reason),
+      begin: () => lun.begin(nexus),
       reachable: () =>
         [...this.#members.values()].map((member) => ({ nexus: member.nexus, server: member.lun.executor.server })),
     }

@@ -18,7 +18,7 @@ import {
   VQ,
 } from 'vhost-user-protocol-ts'
 import { type HostRing, type IoThread, QueueStatistics } from '../iothreads/index.js'
-import { allowRemoval, inventoryChanged, powerOn } from '../scsi/index.js'
+import { allowRemoval, inventoryChanged } from '../scsi/index.js'
 import { ConfigSpace } from './config-space.js'
 import { ControlRing } from './control-ring.js'
 import { ControllerLuns } from './controller-luns.js'
@@ -413,7 +413,7 @@ export class Controller implements BackendDevice {
   async reset(): Promise<void> {
     this.#eventRing.reset()
     this.#inflight.clear()
-    powerOn(this.#luns.nexuses)
+    await Promise.all(this.#luns.nexuses.map((nexus) => nexus.begin()))
   }
 
   readConfig(offset: number, size: number): Uint8Array | undefined {

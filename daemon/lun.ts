@@ -7,7 +7,7 @@ import type { LunConfig } from './daemon-config.js'
 import { errorCode, errorReason, StartError } from './errors.js'
 import { ImageLock } from './image-lock.js'
 import type { ManagedNexus } from './task-manager.js'
-import { performEffect } from './unit-effects.js'
+import { flush, performEffect } from './unit-effects.js'
 import { UnitExecutor } from './unit-executor.js'
 
 /** Without updates of the access time at each read, which only a file's owner may ask for. */
@@ -27,6 +27,8 @@ export interface LunNexus extends ManagedNexus, UnitNexus {
   readonly executor: UnitExecutor
   /** Tells the driver of an event at the LUN, if it takes part in such events (virtio 1.3 5.6.6.3). */
   announce(type: number, reason: number): void
+  /** The driver begins anew: a power on (SAM-5 6.3.1). */
+  begin(): Promise<void>
 }
 
 export class Lun {
@@ -110,6 +112,17 @@ export class Lun {
       close(fd)
       throw error
     }
+  }
+
+  /** LOGICAL UNIT RESET (SAM-5 6.3.3): all of its tasks were aborted. `told`: the nexuses that hear of it. */
+  async reset(told: readonly ManagedNexus[]): Promise<void> {
+    const nexuses = [...this.nexuses].filter((nexus) => told.includes(nexus))
+    if (this.executor.server.reset(nexuses)) await flush(this)
+  }
+
+  /** The driver behind a nexus begins anew. */
+  async begin(nexus: LunNexus): Promise<void> {
+    if (this.executor.server.begin(nexus)) await flush(this)
   }
 
   /** Lets go of the medium. No IOThread uses it any more. */

@@ -1,14 +1,15 @@
 /** Task management functions (SAM-5 clause 7, virtio 1.3 5.6.6.2), over all IOThreads that may hold a task. */
 import { RESPONSE, TMF } from 'vhost-user-protocol-ts'
 import { CANCEL, type Command, type IoThread } from '../iothreads/index.js'
-import { commandsCleared, logicalUnitReset, nexusReset, type UnitState } from '../scsi/index.js'
+import { commandsCleared, nexusReset } from '../scsi/index.js'
 import type { Epoch, TaskManagementRequest } from './control-queue.js'
 
 /** What all controllers that have a LUN share. */
 export interface ManagedUnit {
-  readonly state: UnitState
   /** One for each controller that is attached to its IOThreads. */
   readonly nexuses: ReadonlySet<ManagedNexus>
+  /** LOGICAL UNIT RESET, after all tasks were aborted; resolves when all of its effects are there. `told`: who hears of it. */
+  reset(told: readonly ManagedNexus[]): Promise<void>
 }
 
 /** Where a controller's commands are. */
@@ -83,14 +84,11 @@ async function resetNexuses(nexuses: readonly ManagedNexus[], { epoch }: TaskMan
 
 /** SAM-5 7.8: everybody's tasks, and everybody is told. */
 async function resetUnit(nexus: ManagedNexus, { epoch }: TaskManagementRequest): Promise<number> {
-  const { state, nexuses } = nexus.unit
-  const all = [...nexuses]
+  const { unit } = nexus
+  const all = [...unit.nexuses]
   const over = (each: ManagedNexus): boolean => epoch.over && each.controller === nexus.controller
   await Promise.all(all.map((each) => cancel(each, null, CANCEL.RESET, () => over(each))))
-  logicalUnitReset(
-    state,
-    all.filter((each) => !over(each)),
-  )
+  await unit.reset(all.filter((each) => !over(each)))
   return RESPONSE.OK
 }
 

@@ -77,7 +77,7 @@ async function copy(
 }
 
 /** fdatasync on one of Node's own threads. One that fails is a failed flush like any other: the unit takes no writes any more. */
-async function flush({ medium, state }: Lun): Promise<number> {
+export async function flush({ medium, state }: Lun): Promise<number> {
   if (medium.kind !== 'file') return 0
   const result = await new Promise<number>((resolve) => {
     fdatasync(medium.fd, (error) => resolve(error === null ? 0 : (error.errno ?? -1)))

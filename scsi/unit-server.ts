@@ -2,10 +2,10 @@ import type { LogicalUnit } from './logical-unit.js'
 import { SENSE, type SenseCode } from './sense.js'
 import type { TargetPort } from './target-port.js'
 import type { Task } from './task.js'
-import { type Attentive, logicalUnitReset } from './task-management.js'
+import { type Attentive, logicalUnitReset, powerOn } from './task-management.js'
 import { CopyResults } from './third-party-copy/copy-results.js'
 import { UnitBuffers } from './unit-buffers.js'
-import { FLAG } from './unit-state.js'
+import { FLAG, MODE_FLAGS } from './unit-state.js'
 
 /** An I_T_L nexus as the unit's server knows it: what one controller has with the unit. */
 export interface UnitNexus extends Attentive {
@@ -121,8 +121,30 @@ export class UnitServer {
     return null
   }
 
-  /** LOGICAL UNIT RESET (SAM-5 6.3.3), after all tasks were aborted. `nexuses`: those that are to be told. */
-  reset(nexuses: Iterable<UnitNexus>): void {
+  /**
+   * LOGICAL UNIT RESET (SAM-5 6.3.3), after all tasks were aborted. `nexuses`: those that are to be told.
+   *
+   * @returns whether what is in the write cache has to be made durable, as there is none any more
+   */
+  reset(nexuses: Iterable<UnitNexus>): boolean {
+    const hadCache = this.#hasCache
     logicalUnitReset(this.unit.state, nexuses)
+    return hadCache && !this.#hasCache
+  }
+
+  /**
+   * The initiator of a nexus begins anew (SAM-5 6.3.1). Mode parameters have their defaults again unless others go on using the unit.
+   *
+   * @returns as `reset` does
+   */
+  begin(nexus: UnitNexus): boolean {
+    const hadCache = this.#hasCache
+    powerOn([nexus])
+    if (this.nexuses.size === 1) this.unit.state.change(MODE_FLAGS, this.unit.state.defaults)
+    return hadCache && !this.#hasCache
+  }
+
+  get #hasCache(): boolean {
+    return (this.unit.state.flags & FLAG.WRITE_CACHE) !== 0
   }
 }

@@ -197,7 +197,15 @@ t.test('an IOThread that dies is told of', async (t) => {
   const thread = pool.get(id)!
   // A medium that is none: the first transfer throws, as an error of ours would.
   const broken = { kind: 'memory', fd: -1, address: 'nowhere' } as unknown as Medium
-  const started = { thread, faults: [], mediumFaults: [], failures: [], forwarded: [], recalled: [], failed: () => failed }
+  const started = {
+    thread,
+    faults: [],
+    mediumFaults: [],
+    failures: [],
+    forwarded: [],
+    recalled: [],
+    failed: () => failed,
+  }
   const rig = await IoRig.start(t, { units: [unitSpec(broken)], threads: [started] })
   void rig.submit(0, { cdb: read10(0, 1), dataIn: 512 })
   t.type(await within(DEADLINE, 'the failure', failed), Error)

@@ -32,6 +32,7 @@ function served(t: Test, blockSize: 512 | 4096 = 512) {
     attention: createNexusWords(),
     unit: lun,
     executor: lun.executor,
+    begin: async () => {},
     announce: (type: number, reason: number) => told.push([type, reason]),
     reachable: () => [],
   }))

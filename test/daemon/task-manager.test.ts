@@ -1,8 +1,8 @@
 import t from 'tap'
 import { LUN_INVALID, RESPONSE, TMF } from 'vhost-user-protocol-ts'
-import { type ManagedNexus, manageTask, type Placement } from '../../daemon/task-manager.js'
+import { type ManagedNexus, type ManagedUnit, manageTask, type Placement } from '../../daemon/task-manager.js'
 import { CANCEL, type IoThread } from '../../iothreads/index.js'
-import { ATTENTION, createNexusWords, UnitState } from '../../scsi/index.js'
+import { ATTENTION, createNexusWords, logicalUnitReset, UnitState } from '../../scsi/index.js'
 
 type Command = Parameters<IoThread['send']>[0]
 
@@ -55,12 +55,14 @@ class FakePlacement implements Placement {
   }
 }
 
-interface Unit {
-  readonly state: UnitState
+interface Unit extends ManagedUnit {
   readonly nexuses: Set<ManagedNexus>
 }
 
-const unit = (): Unit => ({ state: UnitState.create(1024), nexuses: new Set() })
+function unit(): Unit {
+  const state = UnitState.create(1024)
+  return { nexuses: new Set(), reset: async (told) => logicalUnitReset(state, told) }
+}
 
 function nexus(unit: Unit, controller: string, placement: Placement, target: number, lun: number) {
   const attention = createNexusWords()
