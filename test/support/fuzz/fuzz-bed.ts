@@ -19,7 +19,7 @@ const HEAP_SLACK = 8 * MIB
 /** Of the process, most of which are the heaps of its threads, which grow and shrink as V8 likes. */
 const PRIVATE_SLACK = 96 * MIB
 /** Lines that the daemon may write for each attacked controller: at first, and a second. */
-const LOG_BURST = 100
+const LOG_BURST = 200
 const LOG_RATE = 10
 
 const BLOCK = 512

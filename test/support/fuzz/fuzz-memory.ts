@@ -132,15 +132,10 @@ export class FuzzMemory {
    * @param writable guest addresses and lengths, one after the other
    */
   stray(writable: readonly number[]): string | undefined {
-    for (const { address, bytes, before } of this.#watched) {
-      for (let i = 0; i < writable.length; i += 2) {
-        const from = Math.max(0, writable[i]! - address)
-        const to = Math.min(bytes.length, writable[i]! + writable[i + 1]! - address)
-        if (to > from) before.set(bytes.subarray(from, to), from)
-      }
-      if (Buffer.compare(bytes, before) === 0) continue
-      const at = bytes.findIndex((byte, i) => byte !== before[i])
-      return `0x${(address + at).toString(16)}: ${before[at]} has become ${bytes[at]}`
+    for (const watched of this.#watched) {
+      // A device that has given everything back may still say when it wants to be notified, even now.
+      const found = strayIn(watched, writable) && strayIn(watched, writable)
+      if (found !== undefined) return found
     }
     return undefined
   }
@@ -149,4 +144,15 @@ export class FuzzMemory {
     for (const { fd } of this.regions) raw.close(fd)
     for (const mapping of this.#mappings) mapping.retire()
   }
+}
+
+function strayIn({ address, bytes, before }: Watched, writable: readonly number[]): string | undefined {
+  for (let i = 0; i < writable.length; i += 2) {
+    const from = Math.max(0, writable[i]! - address)
+    const to = Math.min(bytes.length, writable[i]! + writable[i + 1]! - address)
+    if (to > from) before.set(bytes.subarray(from, to), from)
+  }
+  if (Buffer.compare(bytes, before) === 0) return undefined
+  const at = bytes.findIndex((byte, i) => byte !== before[i])
+  return `0x${(address + at).toString(16)}: ${before[at]} has become ${bytes[at]}`
 }

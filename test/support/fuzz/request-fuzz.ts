@@ -29,8 +29,8 @@ const TARGETS = [0, 1, 1, 1, 1]
 const LUNS = 6
 
 /** Somewhere in memory that requests may write to, with room for `length` bytes. */
-function dataAddress(random: Random, length: number): number {
-  const kind = random.below(8)
+function dataAddress(random: Random, length: number, far: boolean): number {
+  const kind = random.below(far ? 8 : 6)
   if (kind < 5) return PLACE.DATA + random.below(DATA_BYTES - length)
   if (kind === 5) {
     // Over the border of two regions, or just not.
@@ -43,15 +43,15 @@ function dataAddress(random: Random, length: number): number {
 
 const MAX_DATA = 32 * 1024
 
-function addData(random: Random, pieces: Pieces, length: number, writable: boolean): void {
+function addData(random: Random, pieces: Pieces, length: number, writable: boolean, far: boolean): void {
   let left = Math.min(length, MAX_DATA)
   const cuts = random.once(3) ? random.below(6) : 0
   for (let i = 0; i < cuts && left > 0; i++) {
     const part = random.once(4) ? random.below(4) : random.below(left + 1)
-    pieces.add(dataAddress(random, part), part, writable)
+    pieces.add(dataAddress(random, part, far), part, writable)
     left -= part
   }
-  if (left > 0 || random.once(50)) pieces.add(dataAddress(random, left), left, writable)
+  if (left > 0 || random.once(50)) pieces.add(dataAddress(random, left, far), left, writable)
 }
 
 /** A buffer in one piece, or now and then in two. */
@@ -64,12 +64,14 @@ function addCut(random: Random, pieces: Pieces, address: number, length: number,
 /** Makes up requests of all three kinds of queues: their headers in memory, and the buffers of their chains. */
 export class RequestFuzz {
   readonly pieces = new Pieces()
+  readonly #far: boolean
   readonly #bytes: Uint8Array
   readonly #view: DataView
   readonly #transfer = { in: 0, out: 0 }
 
-  /** @param rings memory from PLACE.RINGS on */
-  constructor(rings: Uint8Array) {
+  /** @param rings memory from PLACE.RINGS on @param far whether there is the far region, of which it costs milliseconds to have a view */
+  constructor(rings: Uint8Array, far: boolean) {
+    this.#far = far
     this.#bytes = rings
     this.#view = new DataView(rings.buffer, rings.byteOffset, rings.length)
   }
@@ -81,7 +83,7 @@ export class RequestFuzz {
     const header = PLACE.HEADERS + HEADER_BYTES * (HEADERS_PER_RING * ring + (slot % HEADERS_PER_RING))
     const at = header - PLACE.RINGS
     if (ring === VQ.EVENT) {
-      pieces.add(dataAddress(random, EVENT.SIZE), random.once(4) ? random.below(64) : EVENT.SIZE, true)
+      pieces.add(dataAddress(random, EVENT.SIZE, this.#far), random.once(4) ? random.below(64) : EVENT.SIZE, true)
     } else if (ring === VQ.CONTROL) {
       this.#control(random, at, header)
     } else {
@@ -112,9 +114,9 @@ export class RequestFuzz {
     bytes[at + CMD_REQUEST.CRN] = 0
     writeCdb(random, bytes, at + CMD_REQUEST.CDB, this.#transfer)
     addCut(random, pieces, header, CMD_REQUEST.SIZE, false)
-    if (this.#transfer.out > 0) addData(random, pieces, this.#transfer.out, false)
-    addCut(random, pieces, dataAddress(random, CMD_RESPONSE.SIZE), CMD_RESPONSE.SIZE, true)
-    if (this.#transfer.in > 0) addData(random, pieces, this.#transfer.in, true)
+    if (this.#transfer.out > 0) addData(random, pieces, this.#transfer.out, false, this.#far)
+    addCut(random, pieces, dataAddress(random, CMD_RESPONSE.SIZE, this.#far), CMD_RESPONSE.SIZE, true)
+    if (this.#transfer.in > 0) addData(random, pieces, this.#transfer.in, true, this.#far)
   }
 
   #control(random: Random, at: number, header: number): void {
@@ -132,6 +134,6 @@ export class RequestFuzz {
     const size = random.once(20) ? random.below(64) : type === 0 ? TMF_REQUEST.SIZE : AN_REQUEST.SIZE
     addCut(random, this.pieces, header, size, false)
     const room = random.once(20) ? random.pick(LENGTHS) : type === 0 ? 1 : 5
-    this.pieces.add(dataAddress(random, room), room, true)
+    this.pieces.add(dataAddress(random, room, this.#far), room, true)
   }
 }

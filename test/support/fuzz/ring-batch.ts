@@ -85,28 +85,29 @@ export class BatchWriter {
   readonly #writable: number[] = []
   #indirect = true
 
-  constructor(memory: FuzzMemory, packed: boolean) {
+  /** @param far see RequestFuzz */
+  constructor(memory: FuzzMemory, packed: boolean, far: boolean) {
     this.#packed = packed
     this.#view = memory.ringsView
     this.#data = memory.data
     this.#words = new Uint16Array(memory.rings.buffer, memory.rings.byteOffset, memory.rings.length >> 1)
-    this.#requests = new RequestFuzz(memory.rings)
+    this.#requests = new RequestFuzz(memory.rings, far)
   }
 
-  /** @param indirect whether the feature was negotiated */
-  begin(random: Random, indirect: boolean, only?: Mode): Batch {
-    const mode = only ?? pickMode(random)
+  /** @param indirect whether the feature was negotiated @param maxSize of a ring, a power of two */
+  begin(random: Random, indirect: boolean, maxSize: number = MAX_RING_SIZE): Batch {
+    const mode = pickMode(random)
     this.#indirect = indirect
     const rings: RingPlan[] = []
     for (let index = 0; index < MAX_RINGS; index++) {
-      if (!random.once(index < VQ.REQUEST ? 2 : 6)) rings.push(this.#plan(random, index))
+      if (!random.once(index < VQ.REQUEST ? 2 : 6)) rings.push(this.#plan(random, index, maxSize))
     }
     return { mode, laps: 1 + random.below(MAX_LAPS), rings }
   }
 
-  #plan(random: Random, index: number): RingPlan {
-    const usual = random.once(8) ? 2 ** random.below(9) : MAX_RING_SIZE
-    const size = this.#packed && random.once(6) ? 1 + random.below(MAX_RING_SIZE) : usual
+  #plan(random: Random, index: number, maxSize: number): RingPlan {
+    const usual = random.once(8) ? Math.min(maxSize, 2 ** random.below(9)) : maxSize
+    const size = this.#packed && random.once(6) ? 1 + random.below(maxSize) : usual
     const counts = new Uint16Array(size)
     const { used } = offsets(index)
     if (this.#packed) {

@@ -64,7 +64,7 @@ export class RingFuzz {
   constructor(bed: FuzzBed, packed: boolean) {
     this.#bed = bed
     this.#packed = packed
-    this.#writer = new BatchWriter(this.memory, packed)
+    this.#writer = new BatchWriter(this.memory, packed, true)
   }
 
   /** Begins a connection as `seed` says. */
@@ -127,9 +127,9 @@ export class RingFuzz {
    *
    * @param meanwhile somebody else changes the rings as well: nothing can be said of them
    */
-  async run(seed: number, meanwhile = false, only?: Mode): Promise<Batch> {
+  async run(seed: number, meanwhile = false): Promise<void> {
     const random = new Random(seed)
-    const batch = this.#writer.begin(random, this.#terms.indirect, only)
+    const batch = this.#writer.begin(random, this.#terms.indirect)
     this.#prepareInflight(random, batch.mode)
     try {
       await this.#runLaps(seed, random, batch, meanwhile)
@@ -138,7 +138,6 @@ export class RingFuzz {
       if (this.#terms.inflight !== 'rubbish' || batch.mode === 'honest' || !this.#ended) throw error
       await this.connect(seed)
     }
-    return batch
   }
 
   async #runLaps(seed: number, random: Random, batch: Batch, meanwhile: boolean): Promise<void> {
