@@ -105,9 +105,9 @@ export const PARAMETERS = {
   /** Bytes 6 to 8. */
   TRIPLE_6: 6,
   /** Bytes 10 to 13. */
-  LONG_10: 6,
+  LONG_10: 7,
   /** That of FORMAT UNIT, whose CDB tells only whether there is one. */
-  FORMAT: 7,
+  FORMAT: 8,
 } as const
 
 /** The largest logical block. */
