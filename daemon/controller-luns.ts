@@ -2,6 +2,7 @@
 import type { UnitSpec } from '../iothreads/index.js'
 import { ATTENTION, createNexusWords, raiseAttention, type TargetPort } from '../scsi/index.js'
 import type { LunPlace } from './daemon-config.js'
+import { initiatorPort } from './initiator-port.js'
 import type { Lun, LunNexus } from './lun.js'
 import { LunError } from './lun-error.js'
 import type { Placement } from './task-manager.js'
@@ -75,6 +76,7 @@ export class ControllerLuns {
     const nexus: LunNexus = {
       controller: this.#controller,
       port: this.#port,
+      initiator: initiatorPort(this.#controller),
       placement: this.#placement,
       target: place.target,
       lun: place.lun,
@@ -90,6 +92,7 @@ export class ControllerLuns {
     if (!this.#known.includes(place.id)) this.#known.push(place.id)
     this.#members.set(place.id, { lun, place, nexus })
     lun.nexuses.add(nexus)
+    lun.executor.server.reservations.publish()
   }
 
   #check({ config, nexuses }: Lun, { id, target, lun, readOnly }: LunPlace): void {

@@ -14,6 +14,8 @@ export async function performEffect(lun: Lun, effect: PerformedEffect, nexus: Un
   switch (effect.type) {
     case 'fence':
       return fence(lun)
+    case 'persist':
+      return 0
     case 'flush':
       return flush(lun)
     case 'abort':

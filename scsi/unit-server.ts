@@ -1,16 +1,21 @@
+import { NEXUS_WORD } from './access.js'
 import type { LogicalUnit } from './logical-unit.js'
 import { SENSE, type SenseCode } from './sense.js'
+import { STATUS } from './status.js'
 import type { TargetPort } from './target-port.js'
 import type { Task } from './task.js'
 import { type Attentive, logicalUnitReset, powerOn } from './task-management.js'
 import { CopyResults } from './third-party-copy/copy-results.js'
 import { UnitBuffers } from './unit-buffers.js'
+import { UnitReservations } from './unit-reservations.js'
 import { FLAG, MODE_FLAGS } from './unit-state.js'
 
 /** An I_T_L nexus as the unit's server knows it: what one controller has with the unit. */
 export interface UnitNexus extends Attentive {
-  /** Names the target port, and with it the initiator: a controller has one front end. */
+  /** Stands for the target port, and for the initiator's: a controller has one front end. */
   readonly controller: string
+  /** SAS address of the initiator's port: 16 hex digits. */
+  readonly initiator: string
   readonly port: TargetPort
   readonly target: number
   readonly lun: number
@@ -29,6 +34,8 @@ export interface ReachableUnit {
 export type Effect =
   /** Ends when every command that was admitted before, under the old state of the unit, has ended; not those forwarded. */
   | { readonly type: 'fence' }
+  /** What outlives a restart is kept as it is now: reservations, mode parameters, unit attentions. */
+  | { readonly type: 'persist' }
   /** Everything written and acknowledged so far becomes durable. */
   | { readonly type: 'flush' }
   /** Ends all commands of these nexuses with the unit, forwarded ones too, but for the one that asks. Answers how many there were. */
@@ -78,11 +85,13 @@ export class UnitServer {
   readonly unit: LogicalUnit
   /** As they are now: they come and go. */
   readonly nexuses: ReadonlySet<UnitNexus>
+  readonly reservations: UnitReservations
   readonly buffers = new UnitBuffers()
 
   constructor(unit: LogicalUnit, nexuses: ReadonlySet<UnitNexus>) {
     this.unit = unit
     this.nexuses = nexuses
+    this.reservations = new UnitReservations(nexuses)
   }
 
   /** Whether a SANITIZE that fails may be left behind with EXIT FAILURE MODE: its AUSE bit. */
@@ -111,11 +120,17 @@ export class UnitServer {
    */
   execute(task: Task, nexus: UnitNexus): Effects | null {
     const { commands, state } = this.unit
-    const { service, direction } = commands.find(task.cdbBytes)
+    const command = commands.find(task.cdbBytes)
+    const { service, direction } = command
     task.reset()
     task.direction = direction
     task.descriptorSense = (state.flags & FLAG.DESCRIPTOR_SENSE) !== 0
     task.transferLength = task.parameterLength
+    // Somebody may have reserved the unit since the command was admitted.
+    if (command.conflictsWith(nexus.attention[NEXUS_WORD.ACCESS]!, task.cdbBytes)) {
+      task.end(STATUS.RESERVATION_CONFLICT)
+      return null
+    }
     if (service !== null) return service(task, this, nexus)
     task.fail(SENSE.INTERNAL_TARGET_FAILURE)
     return null
@@ -128,6 +143,7 @@ export class UnitServer {
    */
   reset(nexuses: Iterable<UnitNexus>): boolean {
     const hadCache = this.#hasCache
+    this.reservations.lose()
     logicalUnitReset(this.unit.state, nexuses)
     return hadCache && !this.#hasCache
   }

@@ -25,6 +25,7 @@ function served(t: Test, blockSize: 512 | 4096 = 512) {
   const nexuses = ['a', 'b'].map((controller) => ({
     controller,
     port: { relative: 1, name: '3000000000000001' },
+    initiator: '300000000000000a',
     placement: { iothreads: [], moving: undefined },
     target: 0,
     lun: 0,

@@ -71,7 +71,8 @@ export function fixture(
     const { attention } = nexus
     const relative = unitNexuses.size + 1
     const port = { relative, name: `300000000000000${relative}` }
-    const at = { controller, port, target: 0, lun: 0 }
+    const initiatorPort = `30000000000000${relative.toString(16).padStart(2, '0')}`
+    const at = { controller, port, initiator: initiatorPort, target: 0, lun: 0 }
     const unitNexus: UnitNexus = { ...at, readOnly: nexus.readOnly, attention, reachable }
     unitNexuses.add(unitNexus)
     const serve = (task: Task) => server.execute(task, unitNexus)
