@@ -32,6 +32,8 @@ const RESPONSE_FORMAT_2 = 0x02
 const RMB = 0x80
 /** REPORT TARGET PORT GROUPS is there, and nobody changes the state of a group. */
 const IMPLICIT_TPGS = 0x10
+/** 3PC: EXTENDED COPY and its like are there. */
+const THIRD_PARTY_COPY = 0x08
 const CMDQUE = 0x02
 
 /** SAM-5, SPC-4 and SBC-3, no version claimed (SPC-4 6.6.2, version descriptor values). */
@@ -48,7 +50,7 @@ export function standardInquiry(peripheral: number, identity: InquiryIdentity): 
   bytes[INQUIRY.VERSION] = SPC_4
   bytes[INQUIRY.RESPONSE_FORMAT] = HISUP | RESPONSE_FORMAT_2
   bytes[INQUIRY.ADDITIONAL_LENGTH] = INQUIRY.SIZE - 5
-  bytes[INQUIRY.TPGS] = peripheral === PERIPHERAL.DISK ? IMPLICIT_TPGS : 0
+  bytes[INQUIRY.TPGS] = peripheral === PERIPHERAL.DISK ? IMPLICIT_TPGS | THIRD_PARTY_COPY : 0
   bytes[INQUIRY.COMMAND_QUEUE] = CMDQUE
   putAscii(bytes, INQUIRY.VENDOR, IDENTITY_LENGTH.vendor, identity.vendor)
   putAscii(bytes, INQUIRY.PRODUCT, IDENTITY_LENGTH.product, identity.product)
