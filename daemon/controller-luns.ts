@@ -139,6 +139,7 @@ export class ControllerLuns {
         state: lun.state.memory,
         attention: nexus.attention.buffer as SharedArrayBuffer,
         medium: lun.medium,
+        gate: lun.gate,
       }))
   }
 

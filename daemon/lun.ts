@@ -1,7 +1,7 @@
 /** A disk: its medium opened, its state shared with the IOThreads. */
 import { constants } from 'node:fs'
 import { close, createMemfd, F_SEAL_GROW, F_SEAL_SHRINK, Mapping, openFd, statfsType, TMPFS_MAGIC } from 'memfd-mmap'
-import type { Medium } from '../iothreads/index.js'
+import { createGate, type Medium } from '../iothreads/index.js'
 import { FLAG, LogicalUnit, type UnitConfig, type UnitNexus, UnitServer, UnitState } from '../scsi/index.js'
 import type { LunConfig } from './daemon-config.js'
 import { errorCode, errorReason, StartError } from './errors.js'
@@ -36,6 +36,8 @@ export class Lun {
   readonly unit: UnitConfig
   readonly state: UnitState
   readonly medium: Medium
+  /** The memory of its write gate. */
+  readonly gate = createGate()
   /** Held while a front end uses the LUN; undefined: nothing to lock. */
   readonly lock: ImageLock | undefined
   /** The controllers' ways to it. */
@@ -67,6 +69,9 @@ export class Lun {
       removable,
       readOnly,
       discard: config.discard === 'unmap',
+      // Its content ends with the process: no failure leaves a part of a write. Of a file nothing of that kind is known, its pages
+      // being written when the kernel likes to.
+      atomicWrites: medium.kind === 'memory',
     }
     const flags = (config.readOnly ? FLAG.READ_ONLY : 0) | (config.writeCache ? FLAG.WRITE_CACHE : 0)
     this.state = UnitState.create(config.size / blockSize, flags)

@@ -25,7 +25,7 @@ export function* settled(result: number): Steps {
 }
 
 /** Moves `length` bytes between a private or guest buffer and the medium, however few the kernel moves at a time. */
-function* whole(
+export function* whole(
   context: StepContext,
   request: Request,
   write: boolean,
@@ -48,7 +48,7 @@ function* whole(
 }
 
 /** Calls back for each stretch of the request's data-out or data-in segments within [from, from + length). */
-function* segments(
+export function* segments(
   table: RequestTable,
   request: Request,
   out: boolean,
@@ -82,7 +82,7 @@ export function* transferPieces(context: StepContext, request: Request, write: b
   return length
 }
 
-function* withBounce(context: StepContext, body: (bounce: Bounce) => Steps): Steps {
+export function* withBounce(context: StepContext, body: (bounce: Bounce) => Steps): Steps {
   const bounce = context.pool.take()
   // The initiator hears TASK SET FULL, and tries again when something has ended.
   if (bounce === undefined) return -ERRNO.EAGAIN
@@ -111,7 +111,7 @@ export function comparePieces(context: StepContext, request: Request): Steps {
 }
 
 /** The first byte in which two ranges differ, which they do; by halves. */
-function firstDifference(a: number, b: number, length: number): number {
+export function firstDifference(a: number, b: number, length: number): number {
   let start = 0
   while (length > 1) {
     const half = length >>> 1

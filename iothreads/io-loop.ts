@@ -24,6 +24,10 @@ const ROUNDS = 16
 export interface LoopClient {
   /** The doorbell rang: messages are there. */
   messages(): void
+  /** The doorbell rang for the write gates. */
+  gatesRang(): void
+  /** Before what has ended is shown: begins what the write gates let in. */
+  runGates(): void
   /** After each turn: whatever waits for requests to end. */
   settle(): void
   /** Has the drivers end what they held back for long enough. */
@@ -63,7 +67,7 @@ export class IoLoop implements EngineHandler {
 
   constructor(options: WorkerOptions, client: LoopClient) {
     this.#client = client
-    this.#bell = new Int32Array(options.bell)
+    this.#bell = new Int32Array(options.bell, options.bellOffset ?? 0, BELL_WORD.COUNT)
     this.statistics = new ThreadStatistics(options.statistics)
     const { pollMaxNs, pollGrow, pollShrink } = options
     this.#fetchPolling = new AdaptivePolling(pollMaxNs, pollGrow, pollShrink)
@@ -123,6 +127,12 @@ export class IoLoop implements EngineHandler {
     queue.execution.completed(queue.table.requests[id & SLOT_MASK]!, result)
   }
 
+  /** A unit's write gate lets a request's operation pass, which had to wait. */
+  admitted(id: number): void {
+    const queue = this.#slots[id >>> SLOT_BITS]!
+    queue.execution.admitted(queue.table.requests[id & SLOT_MASK]!)
+  }
+
   readable(token: number): void {
     const queue = token === DOORBELL ? null : this.#slots[token - 1]
     if (queue) queue.statistics.add(QUEUE_FIELD.KICKS)
@@ -147,11 +157,13 @@ export class IoLoop implements EngineHandler {
     if (Atomics.load(this.#bell, BELL_WORD.BELL) !== BELL.SILENT) {
       const why = Atomics.exchange(this.#bell, BELL_WORD.BELL, BELL.SILENT)
       Atomics.store(this.#bell, BELL_WORD.ANSWERED, Atomics.load(this.#bell, BELL_WORD.ASKED))
-      if (why === BELL.EXIT) this.stopped = this.abandoned = true
-      else this.#client.messages()
+      if ((why & BELL.EXIT) !== 0) this.stopped = this.abandoned = true
+      else if ((why & BELL.MESSAGES) !== 0) this.#client.messages()
+      if ((why & BELL.GATE) !== 0) this.#client.gatesRang()
       work++
     }
     this.#client.pollDrivers()
+    this.#client.runGates()
     if (this.#waited >= 0) this.#learn(fetched > 0, this.#completions !== completions)
     for (let i = 0; i < queues.length; i++) queues[i]!.publish()
     this.#client.settle()

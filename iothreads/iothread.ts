@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads'
-import { close, createEventfd, signalEventfd } from 'memfd-mmap'
+import { signalEventfd } from 'memfd-mmap'
 import type { TaskAnswer } from '../scsi/index.js'
+import { type Doorbell, DoorbellRows, Doorbells } from './doorbells.js'
 import {
   BELL,
   BELL_WORD,
@@ -9,6 +10,7 @@ import {
   type ForwardedCommand,
   type ForwardedName,
   type Report,
+  type WorkerData,
   type WorkerOptions,
 } from './messages.js'
 import { threadName } from './thread-name.js'
@@ -56,6 +58,9 @@ interface Pending {
 /** Longest polling time before sleeping, ns (QEMU's default for an IOThread). */
 export const DEFAULT_POLL_MAX_NS = 32768
 
+/** By which all threads wake one another. */
+export const doorbellRows = new DoorbellRows()
+
 /** Threads that have not ended. The exit of the process joins them one by one, and they may be asleep in the kernel. */
 const live = new Set<IoThread>()
 process.on('exit', () => {
@@ -73,7 +78,7 @@ export class IoThread {
   engineFault: string | null = null
   readonly statistics = new ThreadStatistics()
   readonly #worker: Worker
-  readonly #doorbell: number
+  readonly #doorbell: Doorbell
   readonly #bell: Int32Array
   readonly #events: IoThreadEvents
   readonly #pending = new Map<number, Pending>()
@@ -100,18 +105,20 @@ export class IoThread {
   private constructor(options: IoThreadOptions, events: IoThreadEvents) {
     this.id = options.id
     this.#events = events
-    this.#doorbell = createEventfd()
-    const bell = new SharedArrayBuffer(BELL_WORD.COUNT * Int32Array.BYTES_PER_ELEMENT)
-    this.#bell = new Int32Array(bell)
-    const workerData: WorkerOptions = {
+    this.#doorbell = doorbellRows.open()
+    const { row, fd } = this.#doorbell
+    this.#bell = doorbellRows.doorbells.words(row)
+    const workerData: WorkerData = {
       name: threadName(options.id),
       cpus: options.cpus ?? null,
       pollMaxNs: options.pollMaxNs ?? DEFAULT_POLL_MAX_NS,
       pollGrow: options.pollGrow ?? 0,
       pollShrink: options.pollShrink ?? 0,
       engine: options.engine ?? 'auto',
-      doorbell: this.#doorbell,
-      bell,
+      doorbell: fd,
+      bell: doorbellRows.doorbells.memory,
+      bellOffset: Doorbells.offset(row),
+      row,
       statistics: this.statistics.memory,
     }
     const url = new URL('./worker.js', import.meta.url)
@@ -121,7 +128,7 @@ export class IoThread {
     this.#exited = new Promise((resolve) => {
       this.#worker.once('exit', () => {
         live.delete(this)
-        close(this.#doorbell)
+        doorbellRows.close(this.#doorbell)
         this.#fail(this.#failure ?? new Error(`IOThread ${this.id} has ended`))
         resolve()
       })
@@ -199,8 +206,8 @@ export class IoThread {
 
   /** Has the thread look for messages, or leave. */
   poke(why: number = BELL.MESSAGES): void {
-    Atomics.store(this.#bell, BELL_WORD.BELL, why)
-    signalEventfd(this.#doorbell)
+    Atomics.or(this.#bell, BELL_WORD.BELL, why)
+    signalEventfd(this.#doorbell.fd)
   }
 
   /** Asks the loop for a sign of life: `answered` once it has seen the bell. A thread that has ended is not asked. */

@@ -28,6 +28,8 @@ export interface UnitSpec {
   /** This nexus's words: NEXUS_WORD. */
   readonly attention: SharedArrayBuffer
   readonly medium: Medium
+  /** The memory of the unit's write gate, one for all nexuses (see createGate). */
+  readonly gate: SharedArrayBuffer
 }
 
 /** Where a ring's writes to guest memory are logged while a migration is under way. */
@@ -114,14 +116,17 @@ export type Command =
   /** Ends the thread, after its jobs. It has no queues. */
   | { readonly type: 'stop' }
 
-/** Why the doorbell rings. EXIT: the process is about to exit, and joins its threads. */
-export const BELL = { SILENT: 0, MESSAGES: 1, EXIT: 2 } as const
+/**
+ * Why the doorbell rings, bits. EXIT: the process is about to exit, and joins its threads. GATE: what waits at a unit's write gate may be
+ * let in.
+ */
+export const BELL = { SILENT: 0, MESSAGES: 1, EXIT: 2, GATE: 4 } as const
 
 /**
- * Words that the main thread and an IOThread share. BELL: one of BELL, set before the doorbell is rung, for a thread that is polling. ASKED:
- * how many signs of life have been asked for. ANSWERED: what ASKED was when the loop last saw the bell.
+ * Words of a thread that all threads share. BELL: BELL bits, set before the doorbell is rung, for a thread that is polling. ASKED: how many
+ * signs of life have been asked for. ANSWERED: what ASKED was when the loop last saw the bell. DOORBELL: the number of the eventfd.
  */
-export const BELL_WORD = { BELL: 0, ASKED: 1, ANSWERED: 2, COUNT: 3 } as const
+export const BELL_WORD = { BELL: 0, ASKED: 1, ANSWERED: 2, DOORBELL: 3, COUNT: 4 } as const
 
 export type CommandMessage = Command & { readonly id: number }
 
@@ -173,8 +178,15 @@ export interface WorkerOptions {
   readonly engine: 'auto' | 'io_uring' | 'epoll'
   /** Eventfd that wakes the thread; the main thread's. */
   readonly doorbell: number
-  /** The words of BELL_WORD, each of 32 bits. */
+  /** Holds the words of BELL_WORD, each of 32 bits, from byte `bellOffset` (absent: 0) on. */
   readonly bell: SharedArrayBuffer
+  readonly bellOffset?: number
   /** ThreadStatistics' memory. */
   readonly statistics: SharedArrayBuffer
+}
+
+/** What a worker starts with. */
+export interface WorkerData extends WorkerOptions {
+  /** The thread's row of the doorbells, whose memory is `bell`. */
+  readonly row: number
 }

@@ -23,6 +23,7 @@ import {
 import { BIDIRECTIONAL_FAULT, LUN_FAULT } from './faults.js'
 import type { Concluding, Forwarding } from './forwarding.js'
 import type { Inflight } from './inflight.js'
+import { compareAndWritePieces, orWritePieces } from './read-modify-write.js'
 import { CANCEL, type Request } from './request.js'
 import { TARGET_NONE } from './request-header.js'
 import type { RequestLog } from './request-log.js'
@@ -54,6 +55,9 @@ export interface RequestExecutionParts {
 }
 
 const { SIZE: RESPONSE_SIZE } = CMD_RESPONSE
+
+/** Actions that the kernel may do a part of. */
+const MOVES: ReadonlySet<number> = new Set([ACTION.READ, ACTION.WRITE, ACTION.WRITE_ATOMIC])
 
 /** What happens to a queue's request between its fetch and its answer: SCSI decodes it, the driver moves the data. */
 export class RequestExecution implements Concluding {
@@ -125,6 +129,7 @@ export class RequestExecution implements Concluding {
 
   /** READ and WRITE as they usually are: one operation for the whole buffer. */
   #transfer(request: Request, unit: UnitBinding): void {
+    if (!unit.gate.admits(request)) return
     const task = request.task
     const length = task.length
     const result = unit.driver.transfer(request, this.#table, task.action === ACTION.WRITE)
@@ -132,6 +137,7 @@ export class RequestExecution implements Concluding {
       this.#proceed(request, result)
       return
     }
+    if (request.stripes !== 0) unit.gate.leave(request)
     const inLength = request.inLength
     this.#statistics.count(unit.index, request.operation, length, false)
     this.#writer.good(request, request.outLength + inLength - length)
@@ -166,8 +172,18 @@ export class RequestExecution implements Concluding {
     this.#refuse(request, RESPONSE.BAD_TARGET)
   }
 
-  /** Starts the block operation in the task: its result, or PENDING. */
+  /** Starts the block operation in the task, or has it wait at the gate: its result, or PENDING. */
   #operate(request: Request): number {
+    return request.unit!.gate.admits(request) ? this.#perform(request) : PENDING
+  }
+
+  /** The gate lets the request's operation pass, which had to wait. */
+  admitted(request: Request): void {
+    this.#proceed(request, this.#perform(request))
+  }
+
+  /** The operation itself. */
+  #perform(request: Request): number {
     const task = request.task
     const driver = request.unit!.driver
     switch (task.action) {
@@ -184,6 +200,12 @@ export class RequestExecution implements Concluding {
         return this.#begin(request, zeroRange(this.#context(request), request, task.mayUnmap))
       case ACTION.WRITE_PATTERN:
         return this.#begin(request, patternPieces(this.#context(request), request))
+      case ACTION.COMPARE_AND_WRITE:
+        return this.#begin(request, compareAndWritePieces(this.#context(request), request))
+      case ACTION.OR_WRITE:
+        return this.#begin(request, orWritePieces(this.#context(request), request))
+      case ACTION.WRITE_ATOMIC:
+        return driver.transfer(request, this.#table, true)
       case ACTION.FORWARD:
         return this.#forwarding.forward(this, request)
       case ACTION.COMPARE:
@@ -268,11 +290,14 @@ export class RequestExecution implements Concluding {
     const task = request.task
     while (result !== PENDING) {
       if (result < 0 && task.action === ACTION.FLUSH) this.#flushFailed(request, result)
-      if (result >= 0 && result < task.length && (task.action === ACTION.READ || task.action === ACTION.WRITE)) {
+      if (result >= 0 && result < task.length && MOVES.has(task.action)) {
         // The kernel moved a part only.
-        const isWrite = task.action === ACTION.WRITE
+        const isWrite = task.action !== ACTION.READ
         result = this.#begin(request, transferPieces(this.#context(request), request, isWrite, result))
-      } else if (task.program === null) {
+        continue
+      }
+      if (request.stripes !== 0) request.unit!.gate.leave(request)
+      if (task.program === null) {
         complete(task, result)
         this.#finish(request)
         return
@@ -341,6 +366,7 @@ export class RequestExecution implements Concluding {
     request.steps?.return(0)
     request.steps = null
     request.task.program?.return()
+    if (request.stripes !== 0) request.unit!.gate.leave(request)
     const response = request.cancel === CANCEL.RESET ? RESPONSE.RESET : RESPONSE.ABORTED
     if (request.unit !== null) this.#statistics.count(request.unit.index, request.operation, 0, true)
     this.#refuse(request, response)

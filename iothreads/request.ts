@@ -58,6 +58,9 @@ export class Request {
   unit: UnitBinding | null = null
   /** By what number its controller's Forwarding has it; 0: not at all. */
   ticket = 0
+  /** Where it is inside its unit's write gate, and whether it is alone there (see WriteGate). */
+  stripes = 0
+  alone = false
   /** A block operation that takes several I/Os (see composite.ts). */
   steps: Steps | null = null
 

@@ -13,12 +13,14 @@ import type { Request } from './request.js'
 import type { RequestQueue } from './request-queue.js'
 import type { SyncIo } from './sync-io.js'
 import { UnitMap } from './unit-map.js'
+import type { WriteGates } from './write-gates.js'
 
 /** What drivers are made from. */
 export interface DriverParts {
   readonly engine: EventEngine
   readonly inlineIo: SyncIo
   readonly ended: (request: Request, result: number) => void
+  readonly gates: WriteGates<Request>
 }
 
 export function createDriver(medium: Medium, parts: DriverParts): Driver {
@@ -39,6 +41,8 @@ interface Units {
   readonly delayLines: readonly DelayLine[]
   /** Of files that the engine's I/O uses. */
   readonly files: readonly number[]
+  /** The memories of their write gates. */
+  readonly gates: readonly SharedArrayBuffer[]
 }
 
 /** A list with a unit that is refused leaves nothing behind. */
@@ -46,9 +50,11 @@ function makeUnits(specs: readonly UnitSpec[], parts: DriverParts): Units {
   const map = new UnitMap()
   const delayLines: DelayLine[] = []
   const files: number[] = []
+  const gates: SharedArrayBuffer[] = []
   const targets = new Map<number, Target>()
+  const logicalUnits = specs.map((spec) => new LogicalUnit(spec.config, new UnitState(spec.state), spec.port ?? null))
   specs.forEach((spec, i) => {
-    const unit = new LogicalUnit(spec.config, new UnitState(spec.state), spec.port ?? null)
+    const unit = logicalUnits[i]!
     const nexus = new Nexus(unit, spec.target, spec.lun, new Int32Array(spec.attention), spec.readOnly)
     let target = targets.get(spec.target)
     if (target === undefined) {
@@ -59,11 +65,13 @@ function makeUnits(specs: readonly UnitSpec[], parts: DriverParts): Units {
     target.add(nexus)
     const driver = createDriver(spec.medium, parts)
     if (driver.delayLine !== null) delayLines.push(driver.delayLine)
-    map.addUnit({ index: spec.place ?? i, target: spec.target, lun: spec.lun, nexus, driver })
+    const gate = parts.gates.open(spec.gate, spec.config.atomicWrites === true)
+    gates.push(spec.gate)
+    map.addUnit({ index: spec.place ?? i, target: spec.target, lun: spec.lun, nexus, driver, gate })
     if (spec.medium.kind === 'file' && !spec.medium.inline) files.push(spec.medium.fd)
   })
   for (const fd of files) parts.engine.addFile(fd)
-  return { map, delayLines, files }
+  return { map, delayLines, files, gates }
 }
 
 /** One controller in one IOThread: its units, its guest's memory, and those of its queues that run here. */
@@ -107,8 +115,9 @@ export class WorkerController {
     this.#forget(old, parts)
   }
 
-  #forget({ files }: Units, parts: DriverParts): void {
+  #forget({ files, gates }: Units, parts: DriverParts): void {
     for (const fd of files) parts.engine.removeFile(fd)
+    for (const gate of gates) parts.gates.close(gate)
   }
 
   #checkAtRest(what: string): void {

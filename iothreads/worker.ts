@@ -5,12 +5,13 @@ import { clockMonotonicNs, ERRNO, getAffinity, gettid, SystemError, setAffinity,
 import { INFLIGHT_UNUSABLE } from 'vhost-user-protocol-ts'
 import { BouncePool } from './bounce-pool.js'
 import type { DelayLine } from './delay-line.js'
+import { Doorbells } from './doorbells.js'
 import type { Driver } from './drivers/driver.js'
 import { Forwarding, type ForwardingMessages } from './forwarding.js'
 import { takeOver } from './inflight.js'
 import { IoLoop, type LoopClient } from './io-loop.js'
 import { MediumJobs } from './medium-jobs.js'
-import type { Command, CommandMessage, Medium, QueueSpec, Report, WorkerOptions } from './messages.js'
+import type { Command, CommandMessage, Medium, QueueSpec, Report, WorkerData } from './messages.js'
 import { openVirtqueue } from './open-virtqueue.js'
 import type { Request } from './request.js'
 import { RequestLog } from './request-log.js'
@@ -23,6 +24,7 @@ import { QueueStatistics } from './statistics.js'
 import { SyncIo } from './sync-io.js'
 import { TaskFunctions } from './task-functions.js'
 import { createDriver, type DriverParts, WorkerController } from './worker-controller.js'
+import { WriteGates } from './write-gates.js'
 
 /** At most one report of a guest's faults per queue in this time, ns. */
 const FAULT_INTERVAL = 1e9
@@ -42,15 +44,17 @@ class IoThreadWorker implements LoopClient {
   readonly #pool = new BouncePool()
   readonly #loop: IoLoop
   readonly #functions: TaskFunctions
+  readonly #gates: WriteGates<Request>
   readonly #jobs: MediumJobs
   #stopping: Stopping[] = []
   #delayLines: DelayLine[] = []
   /** The id of `stop`, when it has come. */
   #lastCommand: number | undefined
 
-  constructor(port: MessagePort, options: WorkerOptions) {
+  constructor(port: MessagePort, options: WorkerData) {
     this.#port = port
     this.#loop = new IoLoop(options, this)
+    this.#gates = new WriteGates(new Doorbells(options.bell), options.row, (request) => this.#loop.admitted(request.id))
     const ended = (id: number, value: number): void => this.#report({ type: 'reply', id, value })
     this.#functions = new TaskFunctions(this.#loop.engine, ended)
     const driver = (medium: Medium): Driver => createDriver(undelayed(medium), this.#driverParts)
@@ -120,6 +124,7 @@ class IoThreadWorker implements LoopClient {
         return 0
       case 'cancel':
         this.#functions.cancel(id, this.#controller(command.controller), command, command.reason)
+        this.#gates.endCancelled((request) => this.#ended(request, -ERRNO.ECANCELED))
         return undefined
       case 'query':
         this.#functions.query(id, this.#controller(command.controller), command)
@@ -140,7 +145,7 @@ class IoThreadWorker implements LoopClient {
   }
 
   get #driverParts(): DriverParts {
-    return { engine: this.#loop.engine, inlineIo: this.#inlineIo, ended: this.#ended }
+    return { engine: this.#loop.engine, inlineIo: this.#inlineIo, ended: this.#ended, gates: this.#gates }
   }
 
   readonly #forwardingMessages: ForwardingMessages = {
@@ -234,6 +239,14 @@ class IoThreadWorker implements LoopClient {
   /** A driver that held a request back has ended it. */
   readonly #ended = (request: Request, result: number): void => this.#loop.completed(request.id, result)
 
+  gatesRang(): void {
+    this.#gates.rang()
+  }
+
+  runGates(): void {
+    this.#gates.run()
+  }
+
   settle(): void {
     this.#functions.settle()
     if (this.#lastCommand !== undefined && this.#jobs.idle) this.#end(this.#lastCommand)
@@ -293,7 +306,7 @@ function bind(cpus: readonly number[]): void {
   if (missing.length > 0) throw new SystemError('sched_setaffinity', ERRNO.EINVAL, `no CPU ${missing.join(', ')}`)
 }
 
-const options = workerData as WorkerOptions
+const options = workerData as WorkerData
 setThreadName(options.name)
 if (options.cpus !== null) bind(options.cpus)
 new IoThreadWorker(parentPort!, options).run()

@@ -1,5 +1,6 @@
 import { Command, type CommandDefinition, gatherable, type Handler, NEED, PARAMETERS, SCSI_2_LUN } from './command.js'
 import { CommandTable } from './command-table.js'
+import { compareAndWrite } from './commands/compare-and-write.js'
 import { receiveDiagnosticResults, sendDiagnostic } from './commands/diagnostics.js'
 import { getLbaStatus } from './commands/get-lba-status.js'
 import {
@@ -15,6 +16,7 @@ import { logSelect } from './commands/log-select.js'
 import { logSense } from './commands/log-sense.js'
 import { modeSelect6, modeSelect10, selectMode } from './commands/mode-select.js'
 import { modeSense6, modeSense10 } from './commands/mode-sense.js'
+import { orWrite16 } from './commands/orwrite.js'
 import { preFetch10, preFetch16 } from './commands/pre-fetch.js'
 import { preventAllowMediumRemoval } from './commands/prevent-allow.js'
 import { readCapacity10, readCapacity16 } from './commands/read-capacity.js'
@@ -45,8 +47,10 @@ import {
   writeAndVerify12,
   writeAndVerify16,
 } from './commands/verify.js'
+import { writeAtomic16 } from './commands/write-atomic.js'
 import { writeSame10, writeSame16 } from './commands/write-same.js'
 import { DIRECTION, type Task } from './task.js'
+import type { UnitConfig } from './unit-config.js'
 
 type Traits = Omit<CommandDefinition, 'name' | 'usage' | 'handler'>
 
@@ -71,6 +75,8 @@ const FLUSHES: Traits = { needs: NEED.MEDIUM | NEED.DURABLE, timeout: LONG }
 const CHECKS: Traits = { direction: DIRECTION.OUT, needs: NEED.MEDIUM, timeout: LONG }
 const WRITES: Traits = { direction: DIRECTION.OUT, needs: NEED.MEDIUM | NEED.WRITES | NEED.DURABLE }
 const WRITES_CHECKED: Traits = { ...WRITES, timeout: LONG }
+/** What a second time would not leave as the first one did, or would compare with what the first one wrote. */
+const WRITES_ONCE: Traits = { ...WRITES, repeatable: false }
 const REPEATS: Traits = { ...WRITES, parameters: PARAMETERS.ONE_BLOCK, timeout: LONG }
 const UNMAPS: Traits = { ...WRITES, parameters: PARAMETERS.WORD_7, timeout: LONG }
 
@@ -177,7 +183,10 @@ const DISK: readonly Command[] = [
     receiveCopyResult,
   ),
   command('READ(16)', '88 18 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', READS, read16),
+  // NUMBER OF LOGICAL BLOCKS is a byte.
+  command('COMPARE AND WRITE', '89 18 ff ff ff ff ff ff ff ff 00 00 00 ff 00 00', WRITES_ONCE, compareAndWrite),
   command('WRITE(16)', '8a 18 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', WRITES, write16),
+  command('ORWRITE(16)', '8b 18 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', WRITES_ONCE, orWrite16),
   command('WRITE AND VERIFY(16)', '8e 12 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', WRITES_CHECKED, writeAndVerify16),
   command('VERIFY(16)', '8f 16 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', CHECKS, verify16),
   command('PRE-FETCH(16)', '90 02 ff ff ff ff ff ff ff ff ff ff ff ff 1f 00', PREPARES, preFetch16),
@@ -227,10 +236,23 @@ const FULL: readonly Command[] = [
   command('WRITE SAME(16)', '93 01 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', REPEATS, writeSame16),
 ]
 
-/** The commands of a thin provisioned disk (UnitConfig.discard): all there are. */
-export const DISK_COMMANDS = new CommandTable([...DISK, ...THIN])
+/** What a disk with atomic writes has. An ATOMIC BOUNDARY other than 0 is refused: a command is one atomic write. */
+const ATOMIC: readonly Command[] = [
+  command('WRITE ATOMIC(16)', '9c 18 ff ff ff ff ff ff ff ff 00 00 ff ff 00 00', WRITES, writeAtomic16),
+]
+
+/** The commands of a thin provisioned disk with atomic writes (see UnitConfig): all there are. */
+export const DISK_COMMANDS = new CommandTable([...DISK, ...THIN, ...ATOMIC])
 /** Those of a disk without UNMAP. */
-export const FULL_DISK_COMMANDS = new CommandTable([...DISK, ...FULL])
+export const FULL_DISK_COMMANDS = new CommandTable([...DISK, ...FULL, ...ATOMIC])
+const THIN_DISK_COMMANDS = new CommandTable([...DISK, ...THIN])
+const PLAIN_DISK_COMMANDS = new CommandTable([...DISK, ...FULL])
+
+/** The commands of a unit. */
+export function commandsOf({ discard, atomicWrites = false }: UnitConfig): CommandTable {
+  if (atomicWrites) return discard ? DISK_COMMANDS : FULL_DISK_COMMANDS
+  return discard ? THIN_DISK_COMMANDS : PLAIN_DISK_COMMANDS
+}
 
 /**
  * Bytes of data-out that the transport has to gather into `task.parameters` (and count in `task.parameterLength`)

@@ -1,5 +1,5 @@
 export { ACCESS, CONFLICTS, createNexusWords, NEXUS_WORD } from './access.js'
-export { LIMITS } from './block-limits.js'
+export { LIMITS, mostAtomic, mostCompared } from './block-limits.js'
 export { DISK_COMMANDS, FULL_DISK_COMMANDS, parameterListLength } from './cdb-table.js'
 export { Command, MAX_BLOCK_SIZE, NEED, OPCODE, SERVICE_ACTION } from './command.js'
 export { CommandTable } from './command-table.js'

@@ -1,4 +1,4 @@
-import { DISK_COMMANDS, FULL_DISK_COMMANDS } from './cdb-table.js'
+import { commandsOf } from './cdb-table.js'
 import type { CommandTable } from './command-table.js'
 import { PERIPHERAL, standardInquiry } from './inquiry/standard.js'
 import { diskVpdPages } from './inquiry/vpd.js'
@@ -28,7 +28,7 @@ export class LogicalUnit {
     this.config = config
     this.state = state
     this.blockSize = config.blockSize
-    this.commands = config.discard ? DISK_COMMANDS : FULL_DISK_COMMANDS
+    this.commands = commandsOf(config)
     this.standardInquiry = standardInquiry(PERIPHERAL.DISK, config)
     this.vpdPages = diskVpdPages(config, port)
   }

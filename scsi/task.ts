@@ -35,6 +35,15 @@ export const ACTION = {
   FIND_HOLE: 12,
   /** How many of them are allocated. */
   FIND_DATA: 13,
+  /**
+   * Compares medium [offset, offset + length) with the first half of 2 * length bytes of data-out, and writes the second half
+   * there if they are equal; nothing else writes there meanwhile. Result as COMPARE's.
+   */
+  COMPARE_AND_WRITE: 14,
+  /** Sets in medium [offset, offset + length) the bits that are set in data-out; nothing else writes there meanwhile. */
+  OR_WRITE: 15,
+  /** WRITE, of which nobody ever sees a part. */
+  WRITE_ATOMIC: 16,
 } as const
 
 /** Which way the data phase of a command goes. */
@@ -316,14 +325,17 @@ export class Task {
 }
 
 /**
- * Ends a task whose block operation (not a program's) has ended: GOOD, MISCOMPARE (SBC-3 5.28) when a COMPARE found a
- * difference, or what -errno stands for.
+ * Ends a task whose block operation (not a program's) has ended: GOOD, MISCOMPARE (SBC-3 5.28) when something was
+ * compared and differs, or what -errno stands for.
  * @param result of the operation, see ACTION.
  */
 export function complete(task: Task, result: number): void {
   if (result < 0) task.failErrno(-result)
   else if (task.action === ACTION.COMPARE && result > 0) failMiscompare(task, result)
-  else task.succeed()
+  else if (task.action === ACTION.COMPARE_AND_WRITE && result > 0) {
+    // INFORMATION is the offset in data-out here (SBC-3 5.2).
+    task.failAt(SENSE.MISCOMPARE_DURING_VERIFY_OPERATION, result - 1)
+  } else task.succeed()
 }
 
 /** MISCOMPARE at the block that holds byte `result` - 1 of the COMPARE in the task. */

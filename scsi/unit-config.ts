@@ -27,6 +27,10 @@ export interface UnitConfig {
   readonly discard: boolean
   /** Bytes that deallocation works in; a multiple of blockSize. Default: the larger of blockSize and 4096. */
   readonly discardGranularity?: number
+  /**
+   * Whether WRITE ATOMIC is there: the medium can show a write as a whole or not at all, also after a failure. Default: false.
+   */
+  readonly atomicWrites?: boolean
   /** Nothing writes to this unit, whatever its state says. */
   readonly readOnly: boolean
 }

@@ -1,4 +1,4 @@
-import { LIMITS } from '../block-limits.js'
+import { LIMITS, mostAtomic, mostCompared } from '../block-limits.js'
 import { putU64 } from '../bytes.js'
 import { discardGranularity, type UnitConfig } from '../unit-config.js'
 
@@ -8,14 +8,23 @@ const HEADER = 4
 /** Block Limits (SBC-3 6.6.4). */
 const BLOCK_LIMITS = {
   WSNZ: 4,
+  MAXIMUM_COMPARE_AND_WRITE_LENGTH: 5,
   OPTIMAL_TRANSFER_LENGTH_GRANULARITY: 6,
+  MAXIMUM_TRANSFER_LENGTH: 8,
   MAXIMUM_UNMAP_LBA_COUNT: 20,
   MAXIMUM_UNMAP_BLOCK_DESCRIPTOR_COUNT: 24,
   OPTIMAL_UNMAP_GRANULARITY: 28,
   UNMAP_GRANULARITY_ALIGNMENT: 32,
   MAXIMUM_WRITE_SAME_LENGTH: 36,
+  MAXIMUM_ATOMIC_TRANSFER_LENGTH: 44,
   SIZE: 64,
 } as const
+
+/**
+ * A limit that nothing meets, and that fits what initiators keep it in. To say that there is none (0) does not go together with a
+ * limit for atomic writes: conformance tests want that to be the smaller one.
+ */
+const ANY_TRANSFER_LENGTH = 0x7fffffff
 
 /** NUMBER OF LOGICAL BLOCKS 0 is no WRITE SAME to the end of the medium here. */
 const WSNZ = 1
@@ -34,6 +43,12 @@ export function blockLimits(config: UnitConfig): Uint8Array {
     view.setUint32(BLOCK_LIMITS.UNMAP_GRANULARITY_ALIGNMENT, UGAVALID)
   }
   putU64(view, BLOCK_LIMITS.MAXIMUM_WRITE_SAME_LENGTH, LIMITS.WRITE_SAME_BLOCKS)
+  page[BLOCK_LIMITS.MAXIMUM_COMPARE_AND_WRITE_LENGTH] = mostCompared(config.blockSize)
+  if (config.atomicWrites === true) {
+    // Of any alignment, in any granularity; each command is one atomic write, so that the fields for several are 0.
+    view.setUint32(BLOCK_LIMITS.MAXIMUM_TRANSFER_LENGTH, ANY_TRANSFER_LENGTH)
+    view.setUint32(BLOCK_LIMITS.MAXIMUM_ATOMIC_TRANSFER_LENGTH, mostAtomic(config.blockSize))
+  }
   return page.subarray(HEADER)
 }
 

@@ -1,16 +1,21 @@
 import t from 'tap'
 import { WLUN_REPORT_LUNS } from 'vhost-user-protocol-ts'
+import { Doorbells } from '../../iothreads/doorbells.js'
 import { NullDriver } from '../../iothreads/drivers/null.js'
+import type { Request } from '../../iothreads/request.js'
 import type { UnitBinding } from '../../iothreads/unit-binding.js'
 import { UnitMap } from '../../iothreads/unit-map.js'
+import { createGate } from '../../iothreads/write-gate.js'
+import { WriteGates } from '../../iothreads/write-gates.js'
 import { LogicalUnit, Nexus, Target, UnitState } from '../../scsi/index.js'
 import { unitConfig } from '../support/iothreads/units.js'
 
+const gates = new WriteGates<Request>(new Doorbells(), 0, () => {})
 const unit = new LogicalUnit(unitConfig(), UnitState.create(8))
 
 function binding(index: number, target: number, lun: number): UnitBinding {
   const nexus = new Nexus(unit, target, lun, new Int32Array(1), false)
-  return { index, target, lun, nexus, driver: new NullDriver(0, () => {}) }
+  return { index, target, lun, nexus, driver: new NullDriver(0, () => {}), gate: gates.open(createGate(), false) }
 }
 
 const PLACES = [

@@ -1,14 +1,17 @@
 import { raw } from 'memfd-mmap'
 import t from 'tap'
+import { Doorbells } from '../../iothreads/doorbells.js'
 import { FileDriver } from '../../iothreads/drivers/file.js'
 import { MemoryDriver } from '../../iothreads/drivers/memory.js'
 import { NullDriver } from '../../iothreads/drivers/null.js'
 import { EpollEngine } from '../../iothreads/epoll-engine.js'
 import { Forwarding } from '../../iothreads/forwarding.js'
 import type { Medium } from '../../iothreads/messages.js'
+import type { Request } from '../../iothreads/request.js'
 import { SyncIo } from '../../iothreads/sync-io.js'
 import { UringEngine } from '../../iothreads/uring-engine.js'
 import { type DriverParts, WorkerController } from '../../iothreads/worker-controller.js'
+import { WriteGates } from '../../iothreads/write-gates.js'
 import { ATTENTION, raiseAttention, SENSE, Task, takeAttention } from '../../scsi/index.js'
 import { perform, Recorder } from '../support/iothreads/engine-suite.js'
 import { mappedRegions, QueueRig } from '../support/iothreads/queue-rig.js'
@@ -30,6 +33,8 @@ class Witness extends EpollEngine {
   }
 }
 
+const gates = (): WriteGates<Request> => new WriteGates(new Doorbells(), 0, () => {})
+
 function makeParts(t: Teardown): DriverParts & { engine: Witness } {
   const engine = new Witness(new Recorder())
   const inlineIo = new SyncIo()
@@ -37,7 +42,7 @@ function makeParts(t: Teardown): DriverParts & { engine: Witness } {
     engine.close()
     inlineIo.close()
   })
-  return { engine, inlineIo, ended: () => {} }
+  return { engine, inlineIo, ended: () => {}, gates: gates() }
 }
 
 const FORWARDING = new Forwarding('c', { forward() {}, recall() {} })
@@ -99,7 +104,7 @@ t.test('a descriptor that is used again stands for the new file', async (t) => {
     engine.close()
     inlineIo.close()
   })
-  const parts = { engine, inlineIo, ended: () => {} }
+  const parts = { engine, inlineIo, ended: () => {}, gates: gates() }
   const rig = new SegmentRig(t, 4096)
   const request = rig.request([[0, 512]])
   Object.assign(request.task, { offset: 0, length: 512 })

@@ -50,7 +50,12 @@ const OPERATIONS: number[] = [
   ACTION.PREFETCH,
   ACTION.FIND_HOLE,
   ACTION.FIND_DATA,
+  ACTION.COMPARE_AND_WRITE,
+  ACTION.OR_WRITE,
+  ACTION.WRITE_ATOMIC,
 ]
+
+const TAKES_DATA: number[] = [ACTION.WRITE, ACTION.COMPARE, ACTION.OR_WRITE, ACTION.WRITE_ATOMIC]
 
 interface Attempt {
   readonly cdb: Uint8Array
@@ -108,8 +113,8 @@ function checkOperation(task: Task, capacityBytes: number): void {
   if (offset + length > capacityBytes) throw new Error(`beyond the medium: ${offset} ${length}`)
   const end = guestOffset + length
   if (action === ACTION.READ && end > task.dataInLength) throw new Error('READ beyond the buffer')
-  const takesData = action === ACTION.WRITE || action === ACTION.COMPARE
-  if (takesData && end > task.dataOutLength) throw new Error('beyond data-out')
+  if (TAKES_DATA.includes(action) && end > task.dataOutLength) throw new Error('beyond data-out')
+  if (action === ACTION.COMPARE_AND_WRITE && 2 * length > task.dataOutLength) throw new Error('beyond data-out')
   if (action === ACTION.WRITE_PATTERN && !(patternLength > 0 && patternLength <= task.dataOutLength)) {
     throw new Error(`pattern of ${patternLength}`)
   }

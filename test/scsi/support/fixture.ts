@@ -23,6 +23,7 @@ export const CONFIG: UnitConfig = {
   rotationRate: 1,
   removable: false,
   discard: true,
+  atomicWrites: true,
   readOnly: false,
 }
 

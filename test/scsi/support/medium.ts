@@ -30,6 +30,7 @@ export class Medium {
         dataIn.set(range, guestOffset)
         return length
       case ACTION.WRITE:
+      case ACTION.WRITE_ATOMIC:
         range.set(dataOut.subarray(guestOffset, guestOffset + length))
         return length
       case ACTION.DISCARD:
@@ -42,6 +43,13 @@ export class Medium {
       case ACTION.COMPARE:
         for (let i = 0; i < length; i++) if (range[i] !== dataOut[guestOffset + i]) return i + 1
         return 0
+      case ACTION.COMPARE_AND_WRITE:
+        for (let i = 0; i < length; i++) if (range[i] !== dataOut[i]) return i + 1
+        range.set(dataOut.subarray(length, 2 * length))
+        return 0
+      case ACTION.OR_WRITE:
+        for (let i = 0; i < length; i++) range[i]! |= dataOut[i]!
+        return length
       case ACTION.VERIFY:
       case ACTION.PREFETCH:
         return 0

@@ -56,6 +56,10 @@ export class LoopRig implements LoopClient {
     throw new Error('no jobs here')
   }
 
+  gatesRang(): void {}
+
+  runGates(): void {}
+
   settle(): void {
     this.turns++
     this.onTurn()

@@ -8,6 +8,7 @@ import {
   PACKED_BASE_NEW,
 } from 'vhost-user-protocol-ts'
 import { BouncePool } from '../../../iothreads/bounce-pool.js'
+import { Doorbells } from '../../../iothreads/doorbells.js'
 import type { Driver } from '../../../iothreads/drivers/driver.js'
 import { Forwarding } from '../../../iothreads/forwarding.js'
 import { takeOver } from '../../../iothreads/inflight.js'
@@ -21,6 +22,7 @@ import { ResponseWriter } from '../../../iothreads/response-writer.js'
 import { QueueStatistics } from '../../../iothreads/statistics.js'
 import { ThreadStatistics } from '../../../iothreads/thread-statistics.js'
 import { UnitMap } from '../../../iothreads/unit-map.js'
+import { WriteGates } from '../../../iothreads/write-gates.js'
 import { LogicalUnit, Nexus, Target, UnitState } from '../../../scsi/index.js'
 import { ringKind } from '../ring-kind.js'
 import type { Teardown } from '../teardown.js'
@@ -60,6 +62,9 @@ export class QueueRig {
   table: RequestTable
   readonly units = new UnitMap()
   readonly pool = new BouncePool()
+  /** Of this thread's row, the first one of `doorbells`. */
+  readonly doorbells = new Doorbells()
+  readonly gates = new WriteGates<Request>(this.doorbells, 0, (request) => this.queue.execution.admitted(request))
   readonly statistics: QueueStatistics
   readonly threadStatistics = new ThreadStatistics()
   queue: RequestQueue
@@ -114,6 +119,7 @@ export class QueueRig {
       ...(o.inflight === true && { inflight: this.#inflightArea(packed, size) }),
     }
     this.#slot = o.slot ?? 0
+    this.doorbells.rows = 1
     this.statistics = new QueueStatistics(o.units.length)
     this.#bind(o.units)
     this.table = new RequestTable(this.#slot, size)
@@ -174,7 +180,8 @@ export class QueueRig {
       if (!targets.has(id)) this.units.addTarget(id, target)
       targets.set(id, target)
       target.add(nexus)
-      this.units.addUnit({ index, target: id, lun, nexus, driver })
+      const gate = this.gates.open(spec.gate, spec.config.atomicWrites === true)
+      this.units.addUnit({ index, target: id, lun, nexus, driver, gate })
     })
   }
 
@@ -216,6 +223,7 @@ export class QueueRig {
   turn(): void {
     this.ring.publish()
     while (this.queue.drain() > 0);
+    this.gates.run()
     this.queue.publish()
   }
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createMemfd, Mapping, openFd, raw } from 'memfd-mmap'
 import type { Medium, UnitSpec } from '../../../iothreads/messages.js'
+import { createGate } from '../../../iothreads/write-gate.js'
 import { createNexusWords, FLAG, type UnitConfig, UnitState } from '../../../scsi/index.js'
 import type { Teardown } from '../teardown.js'
 
@@ -46,6 +47,7 @@ export function unitSpec(medium: Medium, o: UnitOptions = {}): UnitSpec {
     state: state.memory,
     attention: createNexusWords().buffer as SharedArrayBuffer,
     medium,
+    gate: createGate(),
   }
 }
 

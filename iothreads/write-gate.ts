@@ -1,0 +1,357 @@
+import { ACTION } from '../scsi/index.js'
+import { type Doorbells, MOST_ROWS } from './doorbells.js'
+import { BELL } from './messages.js'
+import { CANCEL } from './request.js'
+
+/**
+ * The write gate of a logical unit: what COMPARE AND WRITE, ORWRITE and WRITE ATOMIC need to be atomic against every other write, from
+ * any queue of any controller. The unit's addresses are dealt out to 32 stripes, a MiB each in turn. An operation that changes the medium
+ * counts itself in at its stripes; one that has to be alone there takes its stripes, all of them or none, and waits until nobody
+ * counts there. Nothing blocks a thread: what may not go on yet is kept, and tried again when the thread's doorbell rings.
+ *
+ * Why nobody slips through. All accesses here are sequentially consistent: there is one order of them.
+ * - A writer adds to its counter, then loads LOCK; a taker sets its bits in LOCK, then loads the counters. Whichever comes second sees
+ *   the other: the writer finds the bit and counts itself out again without having written, or the taker finds the count. A counter
+ *   that was once 0 after LOCK was set is never again more than such a writer's moment, so the taker looks at each but once.
+ * - Who waits says so (DRAIN: for counters; WANT: for stripes) and then looks again; who counts out or releases does that and then
+ *   looks who waits. Again one sees the other: no wake-up is lost.
+ *
+ * Why it ends. Takers hold all they need or nothing, so they never wait for one another in a ring. New writes are kept while their
+ * stripe is taken, so the counters fall. Who waits has a ticket, and a taker gives way to other threads' earlier tickets for its
+ * stripes; the earliest one waits for nobody but those who are inside.
+ */
+
+/** Stripes of a unit, one bit of a word each. */
+const STRIPES = 32
+const STRIPE_BYTES = 2 ** 20
+
+/** All of a unit. */
+export const ALL_STRIPES = -1
+
+/** 32-bit words of a gate's memory, and from ROWS on those of each thread's row: STRIPES counters first. */
+const GATE = { LOCK: 0, ID: 1, NEXT_TICKET: 16, ROWS: 32 } as const
+/**
+ * WANT: stripes that somebody in the thread waits to pass; TICKET: the earliest of their tickets. DRAIN: stripes taken by the thread
+ * whose counters are waited for.
+ */
+const ROW = { COUNTERS: 0, WANT: STRIPES, TICKET: STRIPES + 1, DRAIN: STRIPES + 2, WORDS: STRIPES + 16 } as const
+
+/** How an operation passes. */
+const PASSAGE = { FREE: 0, SHARED: 1, ALONE: 2 } as const
+
+const WRITING = [ACTION.WRITE, ACTION.DISCARD, ACTION.WRITE_ZEROES, ACTION.WRITE_PATTERN] as const
+const READING = [ACTION.READ, ACTION.COMPARE, ACTION.VERIFY] as const
+const ALONE = [ACTION.COMPARE_AND_WRITE, ACTION.OR_WRITE, ACTION.WRITE_ATOMIC] as const
+
+/** By ACTION. @param reads whether those that only read are counted, too: where somebody may write atomically */
+function passages(reads: boolean): Uint8Array {
+  const table = new Uint8Array(1 + Math.max(...Object.values(ACTION)))
+  for (const action of WRITING) table[action] = PASSAGE.SHARED
+  for (const action of ALONE) table[action] = PASSAGE.ALONE
+  if (reads) for (const action of READING) table[action] = PASSAGE.SHARED
+  return table
+}
+
+const WRITES_PASS = passages(false)
+const ALL_PASS = passages(true)
+
+/** Whoever passes a gate; a Request is one. */
+export interface Passer {
+  readonly task: { readonly action: number; readonly offset: number; readonly length: number }
+  /** Where it is inside, set by the gate: a bit for each stripe. 0: outside. */
+  stripes: number
+  /** It is alone there. */
+  alone: boolean
+  /** CANCEL. */
+  readonly cancel: number
+}
+
+/** Tells that gates of a thread are to be run. */
+export interface Stirring {
+  stirred: boolean
+}
+
+interface Waiter<P> {
+  readonly passer: P
+  readonly stripes: number
+  readonly alone: boolean
+  readonly ticket: number
+  /** It has taken its stripes, and waits for those who are still inside. */
+  taken: boolean
+  /** The row that is looked at next: those before it have nobody inside any more. */
+  row: number
+}
+
+let created = 0
+
+/** Memory of a new gate. On the main thread: gates are told apart by a number. */
+export function createGate(): SharedArrayBuffer {
+  const memory = new SharedArrayBuffer(4 * rowAt(MOST_ROWS))
+  new Int32Array(memory)[GATE.ID] = ++created
+  return memory
+}
+
+/** The number of a gate. */
+export function gateId(memory: SharedArrayBuffer): number {
+  return new Int32Array(memory)[GATE.ID]!
+}
+
+/** The bytes [offset, offset + length) as stripes. */
+export function stripesOf(offset: number, length: number): number {
+  const first = Math.floor(offset / STRIPE_BYTES)
+  const more = Math.floor((offset + Math.max(length, 1) - 1) / STRIPE_BYTES) - first
+  if (more === 0) return 1 << first
+  if (more >= STRIPES - 1) return ALL_STRIPES
+  const bits = 2 ** (more + 1) - 1
+  const turn = first % STRIPES
+  return turn === 0 ? bits : (bits << turn) | (bits >>> (STRIPES - turn))
+}
+
+/** One thread's side of a gate: of all its queues, whatever controller they belong to. */
+export class WriteGate<P extends Passer = Passer> {
+  readonly #words: Int32Array
+  readonly #index: number
+  /** The first word of this thread's row. */
+  readonly #row: number
+  readonly #doorbells: Doorbells
+  readonly #passages: Uint8Array
+  readonly #stirring: Stirring
+  #waiters: Waiter<P>[] = []
+
+  /**
+   * @param row this thread's, of `doorbells`; no other object has it for this memory
+   * @param reads what only reads is counted as well
+   * @param stirring is set when something waits here for what this thread itself has just done
+   */
+  constructor(memory: SharedArrayBuffer, row: number, doorbells: Doorbells, reads: boolean, stirring: Stirring) {
+    this.#words = new Int32Array(memory)
+    this.#index = row
+    this.#row = rowAt(row)
+    this.#doorbells = doorbells
+    this.#passages = reads ? ALL_PASS : WRITES_PASS
+    this.#stirring = stirring
+  }
+
+  /** How many wait here. */
+  get waiting(): number {
+    return this.#waiters.length
+  }
+
+  /** Whether the operation of `passer` may begin. False: it waits, and `run` says when. */
+  admits(passer: P): boolean {
+    const task = passer.task
+    const passage = this.#passages[task.action]!
+    if (passage === PASSAGE.FREE) return true
+    const first = Math.floor(task.offset / STRIPE_BYTES)
+    const inOne = task.offset - first * STRIPE_BYTES + task.length <= STRIPE_BYTES
+    return this.pass(passer, inOne ? 1 << first : stripesOf(task.offset, task.length), passage === PASSAGE.ALONE)
+  }
+
+  /** The same for any stripes: with others, or alone. */
+  pass(passer: P, stripes: number, alone: boolean): boolean {
+    if (!alone && this.#enters(stripes)) {
+      passer.stripes = stripes
+      passer.alone = false
+      return true
+    }
+    return this.#wait(passer, stripes, alone)
+  }
+
+  /** The operation has ended. */
+  leave(passer: P): void {
+    const { stripes } = passer
+    passer.stripes = 0
+    if (passer.alone) this.#release(stripes)
+    else this.#exits(stripes)
+  }
+
+  #enters(stripes: number): boolean {
+    this.#count(stripes, 1)
+    if ((Atomics.load(this.#words, GATE.LOCK) & stripes) === 0) return true
+    this.#exits(stripes)
+    return false
+  }
+
+  #exits(stripes: number): void {
+    this.#count(stripes, -1)
+    const taken = Atomics.load(this.#words, GATE.LOCK) & stripes
+    if (taken !== 0) this.#drained(taken)
+  }
+
+  #count(stripes: number, by: number): void {
+    let left = stripes
+    do {
+      const stripe = 31 - Math.clz32(left)
+      Atomics.add(this.#words, this.#row + ROW.COUNTERS + stripe, by)
+      left ^= 1 << stripe
+    } while (left !== 0)
+  }
+
+  /** Tells those who wait for a counter of these stripes that has become 0. */
+  #drained(stripes: number): void {
+    let empty = 0
+    for (let stripe = 0; stripe < STRIPES; stripe++) {
+      const bit = 1 << stripe
+      if ((stripes & bit) !== 0 && Atomics.load(this.#words, this.#row + ROW.COUNTERS + stripe) === 0) empty |= bit
+    }
+    if (empty !== 0) this.#wake(ROW.DRAIN, empty)
+  }
+
+  #release(stripes: number): void {
+    Atomics.and(this.#words, GATE.LOCK, ~stripes)
+    this.#wake(ROW.WANT, stripes)
+  }
+
+  /** Wakes the threads whose word at `of` has one of the stripes. */
+  #wake(of: number, stripes: number): void {
+    const rows = this.#doorbells.rows
+    for (let row = 0; row < rows; row++) {
+      if ((Atomics.load(this.#words, rowAt(row) + of) & stripes) === 0) continue
+      if (row === this.#index) this.#stirring.stirred = true
+      else this.#doorbells.ring(row, BELL.GATE)
+    }
+  }
+
+  /** For what could not pass at once, or has to be alone. */
+  #wait(passer: P, stripes: number, alone: boolean): boolean {
+    const waiters = this.#waiters
+    const ticket = Atomics.add(this.#words, GATE.NEXT_TICKET, 1)
+    const waiter: Waiter<P> = { passer, stripes, alone, ticket, taken: false, row: 0 }
+    const isNext = waiters.every((each) => (each.stripes & stripes) === 0)
+    if (isNext && this.#tries(waiter)) {
+      grant(waiter)
+      return true
+    }
+    waiters.push(waiter)
+    this.#publish()
+    if (!isNext) return false
+    // Whoever did not see that somebody waits has released, or counted out, before: that is to be seen now.
+    for (let taken = waiter.taken; !this.#tries(waiter); taken = waiter.taken) {
+      if (waiter.taken === taken) return false
+      this.#publish()
+    }
+    waiters.pop()
+    this.#publish()
+    grant(waiter)
+    return true
+  }
+
+  /** Whether a waiter may go on. What it waits for next may be another thing afterwards. */
+  #tries(waiter: Waiter<P>): boolean {
+    if (!waiter.alone) return this.#enters(waiter.stripes)
+    if (!waiter.taken) waiter.taken = !this.#givesWay(waiter) && this.#takes(waiter.stripes)
+    return waiter.taken && this.#isAlone(waiter)
+  }
+
+  /** Whether another thread waits for some of the stripes with an earlier ticket. */
+  #givesWay({ stripes, ticket }: Waiter<P>): boolean {
+    const rows = this.#doorbells.rows
+    for (let row = 0; row < rows; row++) {
+      if (row === this.#index) continue
+      const at = rowAt(row)
+      if ((Atomics.load(this.#words, at + ROW.WANT) & stripes) === 0) continue
+      if (((Atomics.load(this.#words, at + ROW.TICKET) - ticket) | 0) < 0) return true
+    }
+    return false
+  }
+
+  #takes(stripes: number): boolean {
+    for (;;) {
+      const lock = Atomics.load(this.#words, GATE.LOCK)
+      if ((lock & stripes) !== 0) return false
+      if (Atomics.compareExchange(this.#words, GATE.LOCK, lock, lock | stripes) === lock) return true
+    }
+  }
+
+  #isAlone(waiter: Waiter<P>): boolean {
+    const rows = this.#doorbells.rows
+    for (; waiter.row < rows; waiter.row++) {
+      const at = rowAt(waiter.row) + ROW.COUNTERS
+      for (let left = waiter.stripes; left !== 0; ) {
+        const stripe = 31 - Math.clz32(left)
+        if (Atomics.load(this.#words, at + stripe) !== 0) return false
+        left ^= 1 << stripe
+      }
+    }
+    return true
+  }
+
+  /** Lets in whoever may go on, in order; they are taken from the list and their stripes set. */
+  #admitted(): P[] {
+    const admitted: P[] = []
+    let changed = true
+    while (changed) {
+      changed = false
+      let before = 0
+      this.#waiters = this.#waiters.filter((waiter) => {
+        const { stripes, taken } = waiter
+        if (waiter.taken || (before & stripes) === 0) {
+          if (this.#tries(waiter)) {
+            grant(waiter)
+            admitted.push(waiter.passer)
+            changed = true
+            return false
+          }
+          // It waits for something else now, which is not told yet: look once more when it is.
+          if (waiter.taken !== taken) changed = true
+        }
+        before |= stripes
+        return true
+      })
+      if (changed) this.#publish()
+    }
+    return admitted
+  }
+
+  /** Tells the others what this thread waits for. */
+  #publish(): void {
+    const words = this.#words
+    let want = 0
+    let drain = 0
+    let ticket = 0
+    for (const waiter of this.#waiters) {
+      if (waiter.taken) {
+        drain |= waiter.stripes
+      } else {
+        if (want === 0) ticket = waiter.ticket
+        want |= waiter.stripes
+      }
+    }
+    const row = this.#row
+    const wanted = words[row + ROW.WANT]!
+    const later = want !== 0 && wanted !== 0 && ticket !== words[row + ROW.TICKET]
+    Atomics.store(words, row + ROW.DRAIN, drain)
+    if (want !== 0) Atomics.store(words, row + ROW.TICKET, ticket)
+    Atomics.store(words, row + ROW.WANT, want)
+    const dropped = wanted & ~want
+    if (dropped === 0 && !later) return
+    // Others gave way to what has gone. Those whose stripes are taken hear of it when these are released.
+    const free = (later ? dropped | want : dropped) & ~Atomics.load(words, GATE.LOCK)
+    if (free !== 0) this.#wake(ROW.WANT, free)
+  }
+
+  /** Tries again what waits. Calls back with each that may begin, in order. */
+  run(begin: (passer: P) => void): void {
+    for (const passer of this.#admitted()) begin(passer)
+  }
+
+  /** Takes back what waits and was cancelled. Calls back with each. */
+  endCancelled(ended: (passer: P) => void): void {
+    const cancelled = this.#waiters.filter(({ passer }) => passer.cancel !== CANCEL.NONE)
+    if (cancelled.length === 0) return
+    this.#waiters = this.#waiters.filter(({ passer }) => passer.cancel === CANCEL.NONE)
+    this.#publish()
+    for (const { taken, stripes } of cancelled) if (taken) this.#release(stripes)
+    this.#stirring.stirred = true
+    for (const { passer } of cancelled) ended(passer)
+  }
+}
+
+function rowAt(row: number): number {
+  return GATE.ROWS + row * ROW.WORDS
+}
+
+function grant<P extends Passer>({ passer, stripes, alone }: Waiter<P>): void {
+  passer.stripes = stripes
+  passer.alone = alone
+}
