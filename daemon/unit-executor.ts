@@ -33,6 +33,8 @@ export class UnitExecutor {
   #waiting: Waiting[] = []
   #runs = false
   readonly #beside = new Map<Beside, Promise<void>>()
+  /** What nobody wants any more, for a command that is in its turn. */
+  readonly #recalled = new WeakSet<ForwardedTask>()
   #closed = false
 
   constructor(server: UnitServer, perform: Perform) {
@@ -75,9 +77,11 @@ export class UnitExecutor {
   }
 
   #detach(running: Running, { answer, recallable }: Detach): void {
-    const beside = { ...running, recallable, wanted: true }
-    if (answer) conclude(running.forwarded, running.task)
-    this.#beside.set(beside, this.#goOn(beside, answer))
+    const wanted = !this.#recalled.has(running.forwarded)
+    const answered = answer || !(wanted || recallable)
+    const beside = { ...running, recallable, wanted }
+    if (answered) conclude(running.forwarded, running.task)
+    this.#beside.set(beside, this.#goOn(beside, answered))
   }
 
   async #goOn(beside: Beside, answered: boolean): Promise<void> {
@@ -98,6 +102,7 @@ export class UnitExecutor {
 
   /** Nobody wants the command any more: one that has not begun ends now. */
   recall(forwarded: ForwardedTask): void {
+    this.#recalled.add(forwarded)
     const recalled = this.#waiting.filter((each) => each.forwarded === forwarded)
     this.#waiting = this.#waiting.filter((each) => each.forwarded !== forwarded)
     // Whatever the answer is: its thread has another one for the initiator.
