@@ -4,10 +4,11 @@ import { createHash, randomBytes } from 'node:crypto'
 import { closeSync, openSync, writeSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { type Daemon, startDaemon } from '../support/daemon.js'
-import { eventually } from '../support/deadline.js'
 import { Background } from '../support/guest/background.js'
 import { FioLoad, verifiedWrites } from '../support/guest/fio-load.js'
 import { type Guest, type GuestOptions, startGuest } from '../support/guest/guest.js'
+import { noErrorInDaemon, noErrorInGuest, verified } from '../support/guest/load-check.js'
+import { progress, requestsOf } from '../support/guest/progress.js'
 import { vhostUserScsi } from '../support/guest/qemu.js'
 import { guestTest } from '../support/guest/requirements.js'
 import { sparseImage } from '../support/image.js'
@@ -18,6 +19,7 @@ const PROGRAMS = ['fio', 'dd', 'sha256sum']
 /** With VUS_LONG ten of them. */
 const MIGRATIONS = Math.min(10, times(2))
 const IOTHREADS = ['--iothread=id=io0', '--iothread=id=io1']
+const QUEUES = [0, 1]
 const PATIENCE = 60_000
 const MIB = 2 ** 20
 /** The image, MiB: what fio's two jobs write, then what each reader reads. */
@@ -25,15 +27,15 @@ const WRITTEN = 6
 const READ = 8
 const READERS = 4
 const SIZE = 2 * WRITTEN + READERS * READ
-const ENOUGH = 50
+/** Requests on each queue. */
+const ENOUGH = 25
 
 t.setTimeout(2 * (240_000 + 240_000 * MIGRATIONS))
 
-const requests = async (daemon: Daemon): Promise<number> =>
-  (await daemon.metrics()).sum('vhost_user_scsi_requests_total', {})
-
-const moreRequests = async (daemon: Daemon, from: number): Promise<void> => {
-  await eventually(PATIENCE, 'some requests', async () => (await requests(daemon)) > from + ENOUGH || undefined)
+/** Requests that a daemon has ended, so far. */
+const requests = async (daemon: Daemon): Promise<number> => {
+  const metrics = await daemon.metrics()
+  return QUEUES.reduce((sum, queue) => sum + requestsOf(metrics, queue), 0)
 }
 
 /** Fills a reader's part of the image; the digest of it. */
@@ -69,7 +71,7 @@ const migrate = async (t: Test, properties: string): Promise<void> => {
     daemons.push(await startDaemon(t, [...IOTHREADS, `--lun=id=file0,target=0,lun=0,path=${image}`]))
   }
   const options = (daemon: Daemon): GuestOptions => ({
-    devices: vhostUserScsi(daemon.socketPath, 2, properties),
+    devices: vhostUserScsi(daemon.socketPath, QUEUES.length, properties),
     programs: PROGRAMS,
     report: () => daemon.child.report(),
   })
@@ -83,11 +85,10 @@ const migrate = async (t: Test, properties: string): Promise<void> => {
 
   for (let i = 0; i < MIGRATIONS; i++) {
     const next = daemons[(i + 1) % 2]!
-    await moreRequests(daemon, await requests(daemon))
-    const before = await requests(next)
+    await progress(daemon, QUEUES, ENOUGH)
     t.match(await guest.migrate(t, options(next)), { status: 'completed' }, `migration ${i + 1}`)
     const left = await requests(daemon)
-    await moreRequests(next, before)
+    await progress(next, QUEUES, ENOUGH)
     t.equal(await requests(daemon), left, 'the daemon that it has left has nothing to do any more')
     daemon = next
   }
@@ -98,16 +99,10 @@ const migrate = async (t: Test, properties: string): Promise<void> => {
     t.equal(status, 0, `read ${stdout.trim()} times, right each time`)
     t.ok(Number(stdout) > 0)
   }
-  const jobs = await load.stop()
-  t.ok(jobs.length >= 2, `${jobs.length} jobs of fio`)
-  for (const { jobname, error, read, write } of jobs) {
-    const isSound = error === 0 && write.io_bytes === WRITTEN * MIB && read.io_bytes === WRITTEN * MIB
-    t.ok(isSound, `${jobname} has verified all that it has written`, { error, read, write })
-  }
+  await verified(t, load, WRITTEN)
   t.equal((await guest.check('cat /proc/sys/kernel/random/boot_id')).trim(), bootId, 'it has not booted anew')
-  const log = await guest.check('dmesg')
-  t.notMatch(log, /I\/O error|offline|reset failed|blocked for more than|Sense Key/i, 'no error in the log')
-  for (const each of daemons) t.equal((await each.metrics()).sum('vhost_user_scsi_faults_total', {}), 0, 'no fault')
+  await noErrorInGuest(t, guest)
+  for (const each of daemons) await noErrorInDaemon(t, each)
   await guest.powerOff()
   for (const each of daemons) t.same(await each.stop(), { code: 0, signal: null })
 }
