@@ -1,8 +1,8 @@
+import { CONFLICTS } from './access.js'
 import { Command, type CommandDefinition, gatherable, type Handler, NEED, PARAMETERS, SCSI_2_LUN } from './command.js'
 import { CommandTable } from './command-table.js'
 import { compareAndWrite } from './commands/compare-and-write.js'
 import { receiveDiagnosticResults, sendDiagnostic } from './commands/diagnostics.js'
-import { getLbaStatus } from './commands/get-lba-status.js'
 import {
   copyFailureDetailsService,
   copyService,
@@ -11,12 +11,19 @@ import {
   receiveCopyResult,
 } from './commands/extended-copy.js'
 import { formatService, formatUnit } from './commands/format-unit.js'
+import { getLbaStatus } from './commands/get-lba-status.js'
 import { inquiry } from './commands/inquiry.js'
 import { logSelect } from './commands/log-select.js'
 import { logSense } from './commands/log-sense.js'
 import { modeSelect6, modeSelect10, selectMode } from './commands/mode-select.js'
 import { modeSense6, modeSense10 } from './commands/mode-sense.js'
 import { orWrite16 } from './commands/orwrite.js'
+import {
+  changeReservations,
+  persistentReserveIn,
+  persistentReserveOut,
+  reportReservations,
+} from './commands/persistent-reserve.js'
 import { preFetch10, preFetch16 } from './commands/pre-fetch.js'
 import { preventAllowMediumRemoval } from './commands/prevent-allow.js'
 import { readCapacity10, readCapacity16 } from './commands/read-capacity.js'
@@ -28,7 +35,7 @@ import { reportLuns } from './commands/report-luns.js'
 import { reportOperationCodes, reportTaskManagementFunctions } from './commands/report-supported.js'
 import { answerTargetPortGroups, reportTargetPortGroups } from './commands/report-target-port-groups.js'
 import { requestSense } from './commands/request-sense.js'
-import { loadOrEject, startStopUnit } from './commands/start-stop-unit.js'
+import { releaseForNexus, reserveForNexus, reserveOrRelease } from './commands/reserve-release.js'
 import {
   blockEraseService,
   exitFailureModeService,
@@ -36,6 +43,7 @@ import {
   sanitizeOverwrite,
   sanitizeWithoutParameters,
 } from './commands/sanitize.js'
+import { loadOrEject, startStopUnit } from './commands/start-stop-unit.js'
 import { synchronizeCache10, synchronizeCache16 } from './commands/synchronize-cache.js'
 import { testUnitReady } from './commands/unit-ready.js'
 import { unmap } from './commands/unmap.js'
@@ -57,22 +65,32 @@ type Traits = Omit<CommandDefinition, 'name' | 'usage' | 'handler'>
 /** Seconds for commands that may have to go over much of the medium. */
 const LONG = 120
 
-const READY: Traits = { needs: NEED.MEDIUM, ignored: SCSI_2_LUN }
-const ANSWERS: Traits = { direction: DIRECTION.IN }
-const ANSWERS_ALWAYS: Traits = { direction: DIRECTION.IN, needs: NEED.IGNORES_ATTENTION }
+const READY: Traits = { needs: NEED.MEDIUM, ignored: SCSI_2_LUN, conflicts: CONFLICTS.RESERVED }
+const ANSWERS: Traits = { direction: DIRECTION.IN, conflicts: CONFLICTS.READS }
+/** The same, but through every reservation. */
+const ANSWERS_ALL: Traits = { ...ANSWERS, conflicts: CONFLICTS.NEVER }
+const ANSWERS_ALWAYS: Traits = { ...ANSWERS_ALL, needs: NEED.IGNORES_ATTENTION }
 const IDENTIFIES: Traits = { ...ANSWERS_ALWAYS, ignored: SCSI_2_LUN }
 const CONTROLS: Traits = {}
-/** Stopping flushes, and an eject waits for what is in flight. */
-const STARTS: Traits = { timeout: LONG, service: loadOrEject }
+/** To allow the removal conflicts with nothing. */
+const PREVENTS: Traits = { exempt: { byte: 4, mask: 0x03, value: 0x00 } }
+/** Stopping flushes, and an eject waits for what is in flight. To start, without a power condition, conflicts with nothing. */
+const STARTS: Traits = { timeout: LONG, service: loadOrEject, exempt: { byte: 4, mask: 0xf1, value: 0x01 } }
 /** It may have to wait for what is in flight, and flush. */
 const SELECTS: Traits = { direction: DIRECTION.OUT, timeout: LONG, service: selectMode }
 const TESTS: Traits = { direction: DIRECTION.OUT, needs: NEED.MEDIUM, parameters: PARAMETERS.WORD_3, timeout: LONG }
 const FILLS: Traits = { direction: DIRECTION.OUT, parameters: PARAMETERS.TRIPLE_6, service: fillBuffer }
-const EMPTIES: Traits = { direction: DIRECTION.IN, service: answerBuffer }
-const PREPARES: Traits = { needs: NEED.MEDIUM }
-const READS: Traits = { direction: DIRECTION.IN, needs: NEED.MEDIUM }
+const EMPTIES: Traits = { ...ANSWERS, service: answerBuffer }
+const PREPARES: Traits = { needs: NEED.MEDIUM, conflicts: CONFLICTS.READS }
+const READS: Traits = { ...ANSWERS, needs: NEED.MEDIUM }
+const SIZES: Traits = { ...ANSWERS_ALL, needs: NEED.MEDIUM }
 const FLUSHES: Traits = { needs: NEED.MEDIUM | NEED.DURABLE, timeout: LONG }
-const CHECKS: Traits = { direction: DIRECTION.OUT, needs: NEED.MEDIUM, timeout: LONG }
+const CHECKS: Traits = {
+  direction: DIRECTION.OUT,
+  needs: NEED.MEDIUM,
+  timeout: LONG,
+  conflicts: CONFLICTS.READS,
+}
 const WRITES: Traits = { direction: DIRECTION.OUT, needs: NEED.MEDIUM | NEED.WRITES | NEED.DURABLE }
 const WRITES_CHECKED: Traits = { ...WRITES, timeout: LONG }
 /** What a second time would not leave as the first one did, or would compare with what the first one wrote. */
@@ -83,6 +101,20 @@ const UNMAPS: Traits = { ...WRITES, parameters: PARAMETERS.WORD_7, timeout: LONG
 /** What writes the whole medium. Its time depends on that: the longest that can be told. */
 const WIPES: Traits = { ...WRITES, timeout: 0xffff }
 const COPIES: Traits = { direction: DIRECTION.OUT, parameters: PARAMETERS.LONG_10, repeatable: false, timeout: 0xffff }
+const COPY_ANSWERS: Traits = { ...ANSWERS, conflicts: CONFLICTS.RESERVED }
+
+/** With persistent reservations these deal themselves. */
+const RESERVES: Traits = { conflicts: CONFLICTS.RESERVED, service: reserveForNexus }
+const RELEASES: Traits = { conflicts: CONFLICTS.NEVER, service: releaseForNexus }
+const RESERVE_INS: Traits = { direction: DIRECTION.IN, conflicts: CONFLICTS.RESERVED, service: reportReservations }
+const RESERVE_OUTS: Traits = {
+  direction: DIRECTION.OUT,
+  parameters: PARAMETERS.LONG_5,
+  conflicts: CONFLICTS.RESERVED,
+  repeatable: false,
+  timeout: LONG,
+  service: changeReservations,
+}
 
 /** A command that its opcode tells, the first byte of its usage data. */
 function command(name: string, usage: string, traits: Traits, handler: Handler): Command {
@@ -94,16 +126,46 @@ function action(name: string, usage: string, traits: Traits, handler: Handler): 
   return new Command({ name, usage, hasServiceAction: true, ...traits, handler })
 }
 
+const IN = (action: string) => `5e ${action} 00 00 00 00 00 ff ff 00`
+/** SCOPE and TYPE; PARAMETER LIST LENGTH. */
+const OUT = (action: string) => `5f ${action} ff 00 00 ff ff ff ff 00`
+
+/** Reservations: the persistent ones, and those of SPC-2. */
+const RESERVATIONS: readonly Command[] = [
+  command('RESERVE(6)', '16 00 00 00 00 00', { ...RESERVES, ignored: SCSI_2_LUN }, reserveOrRelease),
+  command('RELEASE(6)', '17 00 00 00 00 00', { ...RELEASES, ignored: SCSI_2_LUN }, reserveOrRelease),
+  command('RESERVE(10)', '56 00 00 00 00 00 00 00 00 00', RESERVES, reserveOrRelease),
+  command('RELEASE(10)', '57 00 00 00 00 00 00 00 00 00', RELEASES, reserveOrRelease),
+  action('PERSISTENT RESERVE IN, READ KEYS', IN('00'), RESERVE_INS, persistentReserveIn),
+  action('PERSISTENT RESERVE IN, READ RESERVATION', IN('01'), RESERVE_INS, persistentReserveIn),
+  action('PERSISTENT RESERVE IN, REPORT CAPABILITIES', IN('02'), RESERVE_INS, persistentReserveIn),
+  action('PERSISTENT RESERVE IN, READ FULL STATUS', IN('03'), RESERVE_INS, persistentReserveIn),
+  action('PERSISTENT RESERVE OUT, REGISTER', OUT('00'), RESERVE_OUTS, persistentReserveOut),
+  action('PERSISTENT RESERVE OUT, RESERVE', OUT('01'), RESERVE_OUTS, persistentReserveOut),
+  action('PERSISTENT RESERVE OUT, RELEASE', OUT('02'), RESERVE_OUTS, persistentReserveOut),
+  action('PERSISTENT RESERVE OUT, CLEAR', OUT('03'), RESERVE_OUTS, persistentReserveOut),
+  action('PERSISTENT RESERVE OUT, PREEMPT', OUT('04'), RESERVE_OUTS, persistentReserveOut),
+  action('PERSISTENT RESERVE OUT, PREEMPT AND ABORT', OUT('05'), RESERVE_OUTS, persistentReserveOut),
+  action('PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY', OUT('06'), RESERVE_OUTS, persistentReserveOut),
+  action('PERSISTENT RESERVE OUT, REGISTER AND MOVE', OUT('07'), RESERVE_OUTS, persistentReserveOut),
+]
+
 /**
  * The commands of a disk. The hex is the CDB usage data: a bit that is 0 there is refused if it is set, so RDPROTECT
  * and WRPROTECT (no protection information), NACA (NormACA is 0), ANCHOR and whatever is reserved need no other check.
  * Obsolete bits that initiators still set are let through.
  */
 const DISK: readonly Command[] = [
+  ...RESERVATIONS,
   command('TEST UNIT READY', '00 00 00 00 00 00', READY, testUnitReady),
   command('REQUEST SENSE', '03 01 00 00 ff 00', IDENTIFIES, requestSense),
   // LONGLIST, FMTDATA, CMPLST, DEFECT LIST FORMAT
-  command('FORMAT UNIT', '04 3f 00 00 00 00', { ...WIPES, parameters: PARAMETERS.FORMAT, service: formatService }, formatUnit),
+  command(
+    'FORMAT UNIT',
+    '04 3f 00 00 00 00',
+    { ...WIPES, parameters: PARAMETERS.FORMAT, service: formatService },
+    formatUnit,
+  ),
   command('READ(6)', '08 1f ff ff ff 00', READS, read6),
   command('WRITE(6)', '0a 1f ff ff ff 00', WRITES, write6),
   command('INQUIRY', '12 01 ff ff ff 00', IDENTIFIES, inquiry),
@@ -116,9 +178,9 @@ const DISK: readonly Command[] = [
   command('RECEIVE DIAGNOSTIC RESULTS', '1c 01 ff ff ff 00', ANSWERS, receiveDiagnosticResults),
   // PF, SELFTEST, DEVOFFL, UNITOFFL
   command('SEND DIAGNOSTIC', '1d 17 00 ff ff 00', TESTS, sendDiagnostic),
-  command('PREVENT ALLOW MEDIUM REMOVAL', '1e 00 00 00 01 00', CONTROLS, preventAllowMediumRemoval),
+  command('PREVENT ALLOW MEDIUM REMOVAL', '1e 00 00 00 01 00', PREVENTS, preventAllowMediumRemoval),
   // LOGICAL BLOCK ADDRESS and PMI are obsolete.
-  command('READ CAPACITY(10)', '25 00 ff ff ff ff 00 00 01 00', READS, readCapacity10),
+  command('READ CAPACITY(10)', '25 00 ff ff ff ff 00 00 01 00', SIZES, readCapacity10),
   // DPO, FUA
   command('READ(10)', '28 18 ff ff ff ff 00 ff ff 00', READS, read10),
   command('WRITE(10)', '2a 18 ff ff ff ff 00 ff ff 00', WRITES, write10),
@@ -137,7 +199,7 @@ const DISK: readonly Command[] = [
   command('READ BUFFER(10)', '3c 1f ff ff ff ff ff ff ff 00', EMPTIES, readBuffer10),
   // PCR; PC and page code
   command('LOG SELECT', '4c 02 ff ff 00 00 00 00 00 00', CONTROLS, logSelect),
-  command('LOG SENSE', '4d 00 ff ff 00 ff ff ff ff 00', ANSWERS, logSense),
+  command('LOG SENSE', '4d 00 ff ff 00 ff ff ff ff 00', ANSWERS_ALL, logSense),
   command(
     'MODE SELECT(10)',
     '55 10 00 00 00 00 00 ff ff 00',
@@ -167,19 +229,19 @@ const DISK: readonly Command[] = [
   action(
     'RECEIVE COPY STATUS(LID1)',
     '84 00 ff 00 00 00 00 00 00 00 ff ff ff ff 00 00',
-    { ...ANSWERS, service: copyStatusService },
+    { ...COPY_ANSWERS, service: copyStatusService },
     receiveCopyResult,
   ),
   action(
     'RECEIVE COPY OPERATING PARAMETERS',
     '84 03 00 00 00 00 00 00 00 00 ff ff ff ff 00 00',
-    ANSWERS,
+    COPY_ANSWERS,
     receiveCopyOperatingParameters,
   ),
   action(
     'RECEIVE COPY FAILURE DETAILS(LID1)',
     '84 04 ff 00 00 00 00 00 00 00 ff ff ff ff 00 00',
-    { ...ANSWERS, service: copyFailureDetailsService },
+    { ...COPY_ANSWERS, service: copyFailureDetailsService },
     receiveCopyResult,
   ),
   command('READ(16)', '88 18 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', READS, read16),
@@ -192,7 +254,7 @@ const DISK: readonly Command[] = [
   command('PRE-FETCH(16)', '90 02 ff ff ff ff ff ff ff ff ff ff ff ff 1f 00', PREPARES, preFetch16),
   command('SYNCHRONIZE CACHE(16)', '91 06 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', FLUSHES, synchronizeCache16),
   // LOGICAL BLOCK ADDRESS and PMI are obsolete.
-  action('READ CAPACITY(16)', '9e 10 ff ff ff ff ff ff ff ff ff ff ff ff 01 00', READS, readCapacity16),
+  action('READ CAPACITY(16)', '9e 10 ff ff ff ff ff ff ff ff ff ff ff ff 01 00', SIZES, readCapacity16),
   action('GET LBA STATUS', '9e 12 ff ff ff ff ff ff ff ff ff ff ff ff 00 00', READS, getLbaStatus),
   command('READ BUFFER(16)', '9b 1f ff ff ff ff ff ff ff ff ff ff ff ff ff 00', EMPTIES, readBuffer16),
   command('REPORT LUNS', 'a0 00 ff 00 00 00 ff ff ff ff 00 00', ANSWERS_ALWAYS, reportLuns),
@@ -200,7 +262,7 @@ const DISK: readonly Command[] = [
   action(
     'REPORT TARGET PORT GROUPS',
     'a3 ea 00 00 00 00 ff ff ff ff 00 00',
-    { ...ANSWERS, service: answerTargetPortGroups },
+    { ...ANSWERS_ALL, service: answerTargetPortGroups },
     reportTargetPortGroups,
   ),
   action('REPORT SUPPORTED OPERATION CODES', 'a3 0c 87 ff ff ff ff ff ff ff 00 00', ANSWERS, reportOperationCodes),
