@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Test } from 'tap'
 import { CHAIN_FAULTS } from 'vhost-user-protocol-ts'
 import { startConfigured } from '../configured-daemon.js'
@@ -6,8 +7,10 @@ import type { Daemon } from '../daemon.js'
 import { reported, within } from '../deadline.js'
 import { type Footprint, footprint, settledFootprint } from '../footprint.js'
 import { sparseImage } from '../image.js'
+import type { Random } from '../random.js'
 import type { Teardown } from '../teardown.js'
 import { tempDir } from '../temp-dir.js'
+import { ask } from '../unix-http.js'
 import { Initiator } from '../vhost/initiator.js'
 
 /** Longer than anything may take that a daemon still does. */
@@ -87,12 +90,15 @@ export class FuzzBed {
   readonly #victim: Daemon
   readonly #honest: HonestGuest
   readonly #idle: Footprint
+  readonly #control: string
   readonly #heap: number
   readonly #private: number
   readonly #started = performance.now()
   #lines = 0
+  #lunPresent = true
 
-  private constructor(victim: Daemon, honest: HonestGuest, heap: number) {
+  private constructor(victim: Daemon, honest: HonestGuest, control: string, heap: number) {
+    this.#control = control
     this.socketPath = victim.socketPath
     this.#victim = victim
     this.#honest = honest
@@ -113,7 +119,9 @@ export class FuzzBed {
       { driver: 'memory', size: '1M', 'read-only': true },
       { driver: 'null', size: '8M', 'delay-us': 300 },
     ]
+    const control = join(tempDir(t), 'control.sock')
     const config = {
+      control: { socket: control },
       iothreads: [{ id: 'a' }, { id: 'b' }],
       luns: [
         ...['mine', 'theirs'].map((id) => ({ id, driver: 'memory', size: '1M' })),
@@ -138,13 +146,22 @@ export class FuzzBed {
     // The first connection, rings and scrapes open what stays open, and compile what is run.
     for (let i = 0; i < 3; i++) await serve(victim!.socketPath)
     await victim!.metrics()
-    const heap = await heapOf(victim!)
-    return new FuzzBed(victim!, honest, heap)
+    for (const present of [false, true]) await changeLun(control, present)
+    return new FuzzBed(victim!, honest, control, await heapOf(victim!))
   }
 
   /** The honest guest is served. When this resolves, IOThreads have looked at all rings that were kicked before. */
   round(): Promise<void> {
     return this.explained(this.#honest.round())
+  }
+
+  /** What an operator may do meanwhile: takes a LUN from the attacked guest or gives it back, or moves one of its queues. */
+  disturb(random: Random): Promise<void> {
+    const queue = random.below(4)
+    const body = { iothread: random.pick(['a', 'b']) }
+    if (random.once(2)) return this.explained(change(this.#control, 'PUT', `queues/${queue}`, body))
+    this.#lunPresent = !this.#lunPresent
+    return this.explained(changeLun(this.#control, this.#lunPresent))
   }
 
   /** A fresh connection to the attacked controller finds its disk. Nobody else may be connected there. */
@@ -201,6 +218,17 @@ const mebibytes = (bytes: number): string => (bytes / MIB).toFixed(1)
 
 const CHAIN_CODES = Object.values(CHAIN_FAULTS)
 const isOfRequest = (code: string): boolean => code.startsWith('VUS_REQUEST_') || CHAIN_CODES.includes(code)
+
+async function change(control: string, method: string, what: string, body?: unknown): Promise<void> {
+  const { status, body: answer } = await ask(control, method, `/v1/controllers/attacked/${what}`, body)
+  if (status >= 300) throw new Error(`${method} ${what}: ${status} ${answer}`)
+}
+
+function changeLun(control: string, present: boolean): Promise<void> {
+  return present
+    ? change(control, 'POST', 'luns', { id: 'unit1', target: 1, lun: 1 })
+    : change(control, 'DELETE', 'luns/unit1')
+}
 
 async function serve(socketPath: string): Promise<void> {
   const guest = await HonestGuest.connect(socketPath, 4)

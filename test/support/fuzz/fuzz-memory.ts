@@ -103,6 +103,10 @@ export class FuzzMemory {
       this.#map(fd, 0, CANARY),
       this.#map(fd, CANARY + size, CANARY),
     ])
+    this.renewCanaries()
+  }
+
+  renewCanaries(): void {
     for (const bytes of this.#canaries) bytes.fill(CANARY_BYTE)
   }
 

@@ -5,7 +5,7 @@ import type { Teardown } from '../teardown.js'
 import { DescriptorPool } from './descriptor-pool.js'
 import type { FuzzBed } from './fuzz-bed.js'
 import { FuzzMemory, MAX_RINGS } from './fuzz-memory.js'
-import { bytesOf, type Frame, type Material, MessageScript } from './message-script.js'
+import { bytesOf, type Frame, givesOtherMemory, type Material, MessageScript } from './message-script.js'
 import { BatchWriter } from './ring-batch.js'
 import { Wire } from './wire.js'
 
@@ -18,6 +18,7 @@ const MARK_FRAME: Frame = {
   size: 0,
   fds: [],
   cut: 0,
+  spoilt: false,
 }
 const MARK_BYTES = bytesOf(MARK_FRAME)
 
@@ -32,6 +33,8 @@ export class MessageFuzz {
   readonly #material: Material
   readonly #split: BatchWriter
   readonly #packed: BatchWriter
+  /** Whether this connection, and the one before, may have written elsewhere. */
+  #excused = [false, false]
 
   constructor(t: Teardown, bed: FuzzBed) {
     const eventfds = (): number[] => Array.from({ length: MAX_RINGS }, () => createEventfd())
@@ -59,6 +62,7 @@ export class MessageFuzz {
     pool.stir(random)
     for (const kick of kicks) signalEventfd(kick)
     const frames = script.frames(rings)
+    this.#excused = [this.#excused[1]!, givesOtherMemory(frames)]
     // Some who come in between, and go without a word.
     const others = Array.from({ length: random.once(50) ? random.below(4) : 0 }, () => new Wire(this.#bed.socketPath))
     const wire = new Wire(this.#bed.socketPath)
@@ -68,7 +72,15 @@ export class MessageFuzz {
       return await this.#send(wire, random, frames)
     } finally {
       wire.close()
+      this.#checkCanaries(seed)
     }
+  }
+
+  /** The daemon need not be done with this connection, but is with the one before. */
+  #checkCanaries(seed: number): void {
+    if (this.memory.canariesLive) return
+    if (!this.#excused.includes(true)) throw new Error(`VUS_SEED=${seed}: written outside of the regions`)
+    this.memory.renewCanaries()
   }
 
   async #send(wire: Wire, random: Random, frames: readonly Frame[]): Promise<number> {

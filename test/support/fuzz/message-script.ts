@@ -46,7 +46,12 @@ export interface Frame {
   fds: readonly number[]
   /** Sent in two parts, the first of so many bytes. 0: in one. */
   cut: number
+  /** Something was done to it. */
+  spoilt: boolean
 }
+
+/** Those with memory, which is no longer that of the guest if something is done to them. */
+const OF_MEMORY: readonly number[] = [R.SET_MEM_TABLE, R.ADD_MEM_REG, R.SET_LOG_BASE, R.SET_INFLIGHT_FD]
 
 /** What scripts are made of: memory, and eventfds for each ring. */
 export interface Material {
@@ -139,7 +144,7 @@ export class MessageScript {
   #add(request: number, payload: Uint8Array = NOTHING, fds: readonly number[] = []): void {
     const needReply = this.#asksForAck && !this.#random.once(8) ? HEADER_FLAG.NEED_REPLY : 0
     const flags = HEADER_FLAG.VERSION | needReply
-    this.#frames.push({ request, flags, payload, size: payload.length, fds, cut: 0 })
+    this.#frames.push({ request, flags, payload, size: payload.length, fds, cut: 0, spoilt: false })
   }
 
   #simple(request: number): void {
@@ -350,6 +355,7 @@ export class MessageScript {
   #spoilFrame(frame: Frame, kind: number): void {
     const random = this.#random
     const { pool, regions, kicks } = this.#material
+    frame.spoilt = true
     const anyFd = (): number => (random.once(4) ? random.pick([...kicks, regions[0]!.fd]) : pool.pick(random))
     switch (kind) {
       case 3:
@@ -401,6 +407,11 @@ export class MessageScript {
     if (random.once(6) && width === 8) value = view.getBigUint64(at, true) ^ (1n << BigInt(random.below(64)))
     for (let i = 0; i < width; i++) bytes[at + i] = Number(BigInt.asUintN(64, value) >> BigInt(8 * i)) & 0xff
   }
+}
+
+/** Whether the daemon may have been given other memory than the guest's. */
+export function givesOtherMemory(frames: readonly Frame[]): boolean {
+  return frames.some(({ spoilt, request }) => spoilt && OF_MEMORY.includes(request))
 }
 
 /** A frame's bytes. */

@@ -54,7 +54,7 @@ export interface Batch {
   readonly rings: readonly RingPlan[]
 }
 
-const MAX_LAPS = 8
+const MAX_LAPS = 12
 
 /** Words of 32 bits that addresses are made of. */
 const HALVES = [0, 1, 0xfff, 0x1000, 0x10000, 0x7fffffff, 0x80000000, 0xfffff, 0x100000, 0xffffffff]
@@ -83,6 +83,7 @@ export class BatchWriter {
   readonly #words: Uint16Array
   readonly #requests: RequestFuzz
   readonly #writable: number[] = []
+  readonly #events: number[] = []
   #indirect = true
 
   /** @param far see RequestFuzz */
@@ -98,6 +99,7 @@ export class BatchWriter {
   begin(random: Random, indirect: boolean, maxSize: number = MAX_RING_SIZE): Batch {
     const mode = pickMode(random)
     this.#indirect = indirect
+    this.#events.length = 0
     const rings: RingPlan[] = []
     for (let index = 0; index < MAX_RINGS; index++) {
       if (!random.once(index < VQ.REQUEST ? 2 : 6)) rings.push(this.#plan(random, index, maxSize))
@@ -127,6 +129,7 @@ export class BatchWriter {
    */
   fill(random: Random, mode: Mode, rings: readonly RingPlan[]): readonly number[] {
     this.#writable.length = 0
+    this.#writable.push(...this.#events)
     this.#scatter(random)
     for (const ring of rings) {
       const { index, size } = ring
@@ -185,7 +188,7 @@ export class BatchWriter {
         const count = direct + (direct < pieces.count ? 1 : 0)
         if (slot + count > size) break
         this.#splitChain(random, index, slot, chains, pieces, direct, mode)
-        const wrong = mode !== 'honest' && random.once(400)
+        const wrong = mode !== 'honest' && random.once(1000)
         const head = wrong ? (random.once(2) ? random.next() : random.below(size)) : slot
         view.setUint16(avail + 4 + 2 * ((from + chains) % size), head, true)
         slot += count
@@ -238,9 +241,12 @@ export class BatchWriter {
     const pieces = this.#requests.make(random, ring, slot)
     if (mode === 'honest') {
       for (let i = 0; i < pieces.count; i++) {
-        if (pieces.writable[i] === 1) this.#writable.push(pieces.address(i), pieces.length[i]!)
+        if (pieces.writable[i] === 0) continue
+        this.#writable.push(pieces.address(i), pieces.length[i]!)
+        // Event buffers stay until there is something to tell.
+        if (ring === VQ.EVENT) this.#events.push(pieces.address(i), pieces.length[i]!)
       }
-    } else if (random.once(24)) {
+    } else if (random.once(80)) {
       this.#spoil(random, pieces, mode)
     }
     return pieces
@@ -302,8 +308,8 @@ export class BatchWriter {
     for (let i = 0; i < direct; i++) {
       let flags = (i < count - 1 ? NEXT : 0) | (pieces.writable[i] === 1 ? WRITE : 0)
       let next = slot + i + 1
-      if (mode !== 'honest' && random.once(800)) flags ^= 1 << random.below(random.once(2) ? 3 : 16)
-      if (mode !== 'honest' && random.once(800)) next = random.once(2) ? random.next() : slot
+      if (mode !== 'honest' && random.once(2000)) flags ^= 1 << random.below(random.once(2) ? 3 : 16)
+      if (mode !== 'honest' && random.once(2000)) next = random.once(2) ? random.next() : slot
       this.#describe(desc + DESC.SIZE * (slot + i), pieces, i, flags, next)
     }
     if (direct === count) return
@@ -333,8 +339,8 @@ export class BatchWriter {
       const lap = place < size ? from >>> 15 : (from >>> 15) ^ 1
       const at = desc + DESC.SIZE * (place % size)
       let flags = lap === 1 ? AVAIL : USED
-      if (mode !== 'honest' && random.once(800)) flags ^= random.once(2) ? MARK : 1 << random.below(16)
-      const buffer = mode !== 'honest' && random.once(800) ? random.next() : id
+      if (mode !== 'honest' && random.once(2000)) flags ^= random.once(2) ? MARK : 1 << random.below(16)
+      const buffer = mode !== 'honest' && random.once(2000) ? random.next() : id
       if (table) {
         const found = this.#table(random, index, id, pieces, 0, mode, true)
         this.#place(at, found.address, found.length)
@@ -374,12 +380,12 @@ export class BatchWriter {
       let flags = pieces.writable[from + i] === 1 ? WRITE : 0
       if (!(packed || last)) flags |= NEXT
       let next = i + 1
-      if (mode !== 'honest' && random.once(800)) flags ^= 1 << random.below(random.once(2) ? 3 : 16)
-      if (mode !== 'honest' && random.once(800)) next = random.once(2) ? random.next() : random.below(count)
+      if (mode !== 'honest' && random.once(2000)) flags ^= 1 << random.below(random.once(2) ? 3 : 16)
+      if (mode !== 'honest' && random.once(2000)) next = random.once(2) ? random.next() : random.below(count)
       this.#describe(at + DESC.SIZE * i, pieces, from + i, packed ? next : flags, packed ? flags : next)
     }
     const found = { address, length: DESC.SIZE * count, flags: INDIRECT as number }
-    if (mode !== 'honest' && random.once(150)) this.#spoilTable(random, found)
+    if (mode !== 'honest' && random.once(300)) this.#spoilTable(random, found)
     return found
   }
 

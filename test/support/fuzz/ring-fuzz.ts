@@ -149,7 +149,8 @@ export class RingFuzz {
       if (honest) this.memory.remember()
       if (lap === 0) await this.#start(random, rings)
       for (const { index } of rings) signalEventfd(this.#kicks[index]!)
-      const alive = await this.#settled(rings, honest)
+      const disturbance = random.once(12) ? this.#bed.disturb(random) : undefined
+      const [alive] = await Promise.all([this.#settled(rings, honest), disturbance])
       // What nobody takes out of the event queue stays there.
       const missing = rings.filter((ring) => ring.index !== VQ.EVENT && !alive.includes(ring))
       if (honest && missing.length > 0) throw this.#error(seed, `rings ${missing.map(({ index }) => index)} are broken`)
