@@ -1,3 +1,4 @@
+import { memset } from 'memfd-mmap'
 import { PENDING } from '../block-io.js'
 import { DelayLine } from '../delay-line.js'
 import type { Request } from '../request.js'
@@ -26,7 +27,9 @@ export class NullDriver implements Driver {
     return this.#end(request, request.task.length)
   }
 
-  buffer(request: Request, _write: boolean, _address: number, _offset: number, length: number, _sync: boolean): number {
+  /** A read gives zeros: what a private buffer holds from another operation is nobody's to compare with, or to copy. */
+  buffer(request: Request, write: boolean, address: number, _offset: number, length: number, _sync: boolean): number {
+    if (!write) memset(address, 0, length)
     return this.#end(request, length)
   }
 

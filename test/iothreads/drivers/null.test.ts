@@ -28,6 +28,11 @@ t.test('without a delay everything ends at once and nothing is moved', async (t)
   t.equal(driver.delayLine, null)
   t.strictSame(operations(driver, request, rig), [512, 2 ** 29, 77, 0, 0, 0, 0])
   t.ok(rig.bytes.every((byte) => byte === 0x12))
+  t.equal(driver.buffer(request, false, rig.address + 100, 4096, 50, false), 50)
+  t.ok(
+    rig.bytes.every((byte, i) => byte === (i < 100 || i >= 150 ? 0x12 : 0)),
+    'what is read into a buffer of ours is zeros',
+  )
   t.equal(driver.extent(512, 4096, true), 4096, 'all of it counts as allocated')
   t.equal(driver.extent(512, 4096, false), 0)
 })
