@@ -3,8 +3,10 @@ import t from 'tap'
 import { RESPONSE } from 'vhost-user-protocol-ts'
 import type { DelayLine } from '../../iothreads/delay-line.js'
 import { NullDriver } from '../../iothreads/drivers/null.js'
+import type { ForwardedCommand } from '../../iothreads/messages.js'
 import { CANCEL, type Request } from '../../iothreads/request.js'
 import { TaskFunctions } from '../../iothreads/task-functions.js'
+import { Task } from '../../scsi/index.js'
 import { read10 } from '../support/iothreads/cdb.js'
 import { FakeDriver } from '../support/iothreads/fake-driver.js'
 import { LoopRig } from '../support/iothreads/loop-rig.js'
@@ -13,6 +15,8 @@ import { unitSpec } from '../support/iothreads/units.js'
 import type { Teardown } from '../support/teardown.js'
 
 const SIZE = 2 ** 20
+const NO_CHANGE = Uint8Array.of(0, 0, 0, 0)
+const MODE_SELECT = [0x15, 0x10, 0, 0, NO_CHANGE.length, 0]
 const ANY = { target: 0, lun: 0, tag: null }
 const { medium: _, ...UNIT } = unitSpec({ kind: 'null', delayNs: 0 }, { size: SIZE })
 
@@ -100,6 +104,68 @@ t.test('several functions for the same requests', async (t) => {
   functions.settle()
   t.strictSame(replies, [[2, 3]])
   t.strictSame(answers(busy), [RESPONSE.RESET, RESPONSE.ABORTED, RESPONSE.RESET], 'the first one’s reason counts')
+})
+
+t.test('a fence waits for what is under way, to end as it does', async (t) => {
+  const { busy, held, ended, cancelled, replies, functions, tasks, submit, answers, finish } = setting(t)
+  for (const tag of [1, 2]) submit(busy, tag, true)
+  submit(busy, 3, false)
+  functions.fence(1, tasks, ANY)
+  functions.fence(2, tasks, { ...ANY, lun: 1 })
+  functions.settle()
+  t.strictSame(replies.splice(0), [[2, 0]], 'another unit has nothing under way')
+  busy.queue.drain()
+  finish()
+  functions.settle()
+  functions.fence(3, tasks, { ...ANY, tag: [3, 0] })
+  finish()
+  t.strictSame(replies, [], 'not before they are published')
+  t.strictSame(answers(busy), [RESPONSE.OK, RESPONSE.OK])
+  functions.settle()
+  t.strictSame(replies.splice(0), [[1, 2]], 'what came later is not waited for')
+  finish()
+  functions.settle()
+  t.strictSame(replies, [[3, 1]])
+  t.strictSame([cancelled, ended], [[], []], 'nothing was cancelled')
+  t.ok(held)
+})
+
+t.test('a fence does not wait for what was forwarded: that may be waiting for the fence', async (t) => {
+  const { busy, replies, functions, tasks, submit, answers, finish } = setting(t)
+  busy.submit({ cdb: MODE_SELECT, dataOut: NO_CHANGE, tag: 4 })
+  busy.turn()
+  t.equal(busy.forwarded.length, 1)
+  submit(busy, 1, true)
+  functions.fence(1, tasks, ANY)
+  functions.settle()
+  t.strictSame(replies, [])
+  finish()
+  functions.settle()
+  t.strictSame(replies, [[1, 1]])
+  t.strictSame(answers(busy), [RESPONSE.OK])
+})
+
+t.test('what was forwarded is cancelled by recalling it', async (t) => {
+  const { busy, cancelled, replies, functions, tasks, answers } = setting(t)
+  busy.submit({ cdb: MODE_SELECT, dataOut: NO_CHANGE, tag: 4 })
+  busy.turn()
+  const [{ ticket }] = busy.forwarded as [ForwardedCommand]
+  functions.cancel(1, tasks, ANY, CANCEL.ABORTED)
+  functions.cancel(2, tasks, ANY, CANCEL.RESET)
+  functions.settle()
+  t.equal(cancelled.length, 1)
+  t.strictSame(
+    busy.recalled.map((each) => each.ticket),
+    [ticket],
+  )
+  t.strictSame(replies, [])
+  busy.forwarding.conclude(ticket, new Task().result)
+  t.strictSame(answers(busy), [RESPONSE.ABORTED])
+  functions.settle()
+  t.strictSame(replies, [
+    [1, 1],
+    [2, 1],
+  ])
 })
 
 t.test('a query counts what is in the ring as well, and replies in its turn', async (t) => {
