@@ -17,6 +17,7 @@ import {
   REFUSALS,
   type RefusalCode,
   type StatusInfo,
+  type StopInfo,
 } from './control/target.js'
 import type { Controller, ControllerQueue } from './controller.js'
 import { errorCode } from './errors.js'
@@ -39,13 +40,17 @@ export interface Administered {
   readonly iothreads: IothreadPool
   readonly luns: ReadonlyMap<string, Lun>
   controllers(): readonly AdministeredController[]
+  readonly stopTimeoutSeconds: number
   /** The sockets can be connected to. */
   ready(): boolean
+  /** Has the daemon end; resolves when it serves nothing any more: whether I/O is still in flight. */
+  stop(): Promise<boolean>
 }
 
 export class Administration implements ControlTarget {
   readonly #daemon: Administered
   readonly #log: Log
+  #stopping = false
 
   constructor(daemon: Administered, log: Log) {
     this.#daemon = daemon
@@ -59,6 +64,7 @@ export class Administration implements ControlTarget {
       pid: process.pid,
       'uptime-seconds': process.uptime(),
       ready: this.#daemon.ready(),
+      'stop-timeout-seconds': this.#daemon.stopTimeoutSeconds,
       controllers: this.#daemon.controllers().map(({ controller, address, connected }) => ({
         id: controller.id,
         address,
@@ -67,6 +73,14 @@ export class Administration implements ControlTarget {
         'started-queues': queuesOf(controller).filter(({ size }) => size !== undefined).length,
       })),
     }
+  }
+
+  async stop(): Promise<StopInfo> {
+    if (this.#stopping) throw new ControlError('ESHUTDOWN', 'the daemon is stopping')
+    if (!this.#daemon.ready()) throw new ControlError('EAGAIN', 'the daemon is still starting')
+    this.#stopping = true
+    this.#log.info('asked through the control socket to stop')
+    return { 'in-flight': await this.#daemon.stop() }
   }
 
   iothreads(): IothreadInfo[] {

@@ -47,12 +47,17 @@ const FLAGS: Readonly<Record<string, { describe: string; group: string; isSwitch
     isSwitch: true,
   },
   'state-dir': { group: 'Daemon:', describe: 'not supported by this version', hidden: true },
-  takeover: { group: 'Daemon:', describe: 'not supported by this version', isSwitch: true, hidden: true },
+  takeover: {
+    group: 'Daemon:',
+    describe: 'take over from the daemon that is live at --control-socket, if there is one',
+    isSwitch: true,
+  },
 }
 
 /** Of each pair one can be given: where the command line has one, the environment's other is out. */
 const EXCLUSIVE = [
   ['socket-path', 'fd'],
+  ['takeover', 'fd'],
   ['iothread-vq-mapping', 'worker-per-virtqueue'],
 ] as const
 

@@ -155,7 +155,7 @@ export const configSchema = z.strictObject({
   log: logSchema.optional(),
   'stop-timeout': field.seconds(3600).optional(),
   'state-dir': field.unsupported().optional(),
-  takeover: field.offOnly().optional(),
+  takeover: field.onOff().optional(),
 })
 /** The whole configuration, each value of the right type, nothing resolved yet. */
 export type Settings = z.output<typeof configSchema>

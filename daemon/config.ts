@@ -40,6 +40,7 @@ export function resolveConfig(settings: Settings, host: Host = { cpus: available
   }
   const controllers = resolveControllers(named, scope, faults)
   const controlSocket = resolveControl(settings.control, controllers, faults)
+  if (settings.takeover === true) checkTakeover(controllers, controlSocket, faults)
   if (faults.length > 0) throw new ConfigError(faults)
   return {
     iothreads,
@@ -48,6 +49,7 @@ export function resolveConfig(settings: Settings, host: Host = { cpus: available
     ...(settings.metrics?.listen !== undefined && { metricsListen: settings.metrics.listen }),
     ...(controlSocket !== undefined && { controlSocket }),
     stopTimeoutSeconds: settings['stop-timeout'] ?? STOP_TIMEOUT_SECONDS,
+    ...(settings.takeover === true && { takeover: true }),
     logLevel: settings.log?.level ?? 'info',
     logFormat: settings.log?.format ?? 'text',
   }
@@ -88,6 +90,18 @@ export function resolveIothread({ cpus, ...polling }: Omit<IothreadSettings, 'id
     pollMaxNs: polling['poll-max-ns'] ?? POLL_MAX_NS,
     pollGrow: polling['poll-grow'] ?? 0,
     pollShrink: polling['poll-shrink'] ?? 0,
+  }
+}
+
+/** Who takes over asks the daemon before through its control socket, and needs paths to take. */
+function checkTakeover(
+  controllers: readonly ControllerConfig[],
+  controlSocket: string | undefined,
+  faults: string[],
+): void {
+  if (controlSocket === undefined) faults.push('takeover: expected a control socket, the one of the daemon before')
+  for (const { id, fd } of controllers) {
+    if (fd !== undefined) faults.push(`takeover: controller "${id}": expected a socket path, not fd ${fd}`)
   }
 }
 

@@ -95,6 +95,8 @@ export interface DaemonConfig {
   /** Where the control API listens, as given. Absent: there is none. */
   readonly controlSocket?: string
   readonly stopTimeoutSeconds: number
+  /** A live daemon at the control socket is asked to leave, and its sockets are taken. Then `controlSocket` is there, and no `fd`. */
+  readonly takeover?: boolean
   readonly logLevel: LogLevel
   readonly logFormat: LogFormat
 }

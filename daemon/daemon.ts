@@ -1,9 +1,13 @@
 /** The running daemon: IOThreads, LUNs, controllers and their sockets, and the order in which they come and go. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
 import { BackendSession } from 'vhost-user-protocol-ts'
 import { Administration } from './administration.js'
+import type { Bind } from './bound-socket.js'
 import type { ControlServer } from './control/server.js'
 import { Controller } from './controller.js'
 import type { ControllerConfig, DaemonConfig } from './daemon-config.js'
+import { errorCode, StartError } from './errors.js'
 import { FaultLog } from './fault-log.js'
 import { ForwardedCommands } from './forwarded-commands.js'
 import { IothreadPool } from './iothread-pool.js'
@@ -13,7 +17,14 @@ import { Lun } from './lun.js'
 import { Metrics, type QueueSource } from './metrics.js'
 import { MetricsServer } from './metrics-server.js'
 import type { RunningDaemon } from './run.js'
+import type { Takeover } from './takeover.js'
 import { daemonVersion } from './version.js'
+
+/** The metrics' address is waited for, after a daemon that had it has left: so often, and this long apart, ms. */
+const METRICS_ATTEMPTS = 50
+const METRICS_INTERVAL = 100
+/** What it means that a daemon to be taken over still has the address of the metrics. */
+const IN_USE = new Set(['EADDRINUSE', 'VUS_SOCKET_IN_USE'])
 
 interface Served {
   readonly controller: Controller
@@ -50,6 +61,9 @@ class Daemon implements RunningDaemon {
   #controlServer: ControlServer | undefined
   #metricsServer: MetricsServer | undefined
   #ready = false
+  /** Resolves when nothing is served any more: whether I/O is still in flight. */
+  readonly #ended: Promise<boolean>
+  #end: (inFlight: boolean) => void = () => {}
   #finish: () => void = () => {}
   #fail: (error: unknown) => void = () => {}
 
@@ -78,6 +92,9 @@ class Daemon implements RunningDaemon {
       this.#fail = reject
     })
     this.finished.catch(() => {})
+    this.#ended = new Promise((resolve) => {
+      this.#end = resolve
+    })
   }
 
   #controller(id: string): Controller | undefined {
@@ -85,30 +102,108 @@ class Daemon implements RunningDaemon {
   }
 
   async start(): Promise<void> {
-    const { luns, iothreads, controllers, metricsListen, controlSocket } = this.#config
-    for (const lun of luns) this.#luns.set(lun.id, Lun.open(lun))
-    // Sockets first: a front end may connect from now on, and waits in the backlog.
-    const listeners = controllers.map((controller) => {
-      const listener = Listener.open(controller, this.#log)
-      this.#opened.push(listener)
-      return listener
-    })
-    if (metricsListen !== undefined) {
-      this.#metricsServer = await MetricsServer.listen(
-        metricsListen,
-        this.#metrics,
-        { isReady: () => this.#ready, silentIothreads: () => this.#iothreads.silent() },
-        this.#log,
-      )
-    }
-    if (controlSocket !== undefined) this.#controlServer = await this.#listenForControl(controlSocket)
-    await this.#iothreads.start(iothreads)
-    for (const [i, controller] of controllers.entries()) await this.#serve(controller, listeners[i]!)
+    for (const lun of this.#config.luns) this.#luns.set(lun.id, Lun.open(lun))
+    const takeover = await this.#findPredecessor()
+    if (takeover === undefined) await this.#startAlone()
+    else await this.#startBeside(takeover)
     this.#ready = true
-    void Promise.all(listeners.map(({ exhausted }) => exhausted)).then(() => this.#finish())
+    void Promise.all(this.#opened.map(({ exhausted }) => exhausted)).then(() => this.#finish())
   }
 
-  async #listenForControl(path: string): Promise<ControlServer> {
+  async #findPredecessor(): Promise<Takeover | undefined> {
+    if (this.#config.takeover !== true) return undefined
+    const { Takeover } = await import('./takeover.js')
+    return Takeover.find(this.#config)
+  }
+
+  async #startAlone(): Promise<void> {
+    const { iothreads, controllers, controlSocket } = this.#config
+    // Sockets first: a front end may connect from now on, and waits in the backlog.
+    this.#openListeners()
+    await this.#listenForMetrics()
+    if (controlSocket !== undefined) await this.#listenForControl(controlSocket)
+    await this.#iothreads.start(iothreads)
+    for (const [i, controller] of controllers.entries()) this.#serve(await this.#make(controller), this.#opened[i]!)
+  }
+
+  /** Sockets last: all that can fail comes before the daemon that has them loses anything. */
+  async #startBeside(takeover: Takeover): Promise<void> {
+    const { iothreads, controllers, controlSocket } = this.#config
+    this.#log.info({ pid: takeover.pid }, `taking over from the daemon with pid ${takeover.pid}`)
+    this.#warnOfMemory()
+    await this.#iothreads.start(iothreads)
+    const made: Controller[] = []
+    for (const controller of controllers) made.push(await this.#make(controller))
+    const hasMetrics = await this.#listenForMetrics().then(
+      () => true,
+      (error: unknown) => {
+        if (IN_USE.has(errorCode(error))) return false
+        throw error
+      },
+    )
+    // What it needs is loaded now: it would take its time later on.
+    await import('./control/server.js')
+    await takeover.connect()
+    this.#openListeners(takeover.bind)
+    for (const lun of this.#luns.values()) lun.lock?.expectWithin(takeover.patience)
+    const leaving = takeover.leave()
+    leaving.catch(() => {})
+    for (const [i, controller] of made.entries()) this.#serve(controller, this.#opened[i]!)
+    const outcome = await leaving
+    if (outcome === 'late') {
+      const seconds = takeover.patience / 1000
+      this.#log.error(
+        { pid: takeover.pid },
+        `the daemon before (pid ${takeover.pid}) has not left within ${seconds} s: what is connected to it stays there until it ends`,
+      )
+    } else if (outcome === 'in-flight') {
+      this.#log.warn({ pid: takeover.pid }, 'the daemon before has left with I/O in flight')
+    }
+    await this.#listenForControl(controlSocket!, takeover.bind).catch((error: unknown) => this.#goWithout(error))
+    takeover.settle()
+    if (!hasMetrics) await this.#inheritMetrics().catch((error: unknown) => this.#goWithout(error))
+  }
+
+  #warnOfMemory(): void {
+    for (const { id, driver } of this.#config.luns) {
+      if (driver === 'memory') this.#log.warn({ lun: id }, `lun "${id}": its content ends with the daemon before`)
+    }
+  }
+
+  /** Guests are served already: that counts for more than a place to ask how. */
+  #goWithout(error: unknown): void {
+    if (!(error instanceof StartError)) throw error
+    this.#log.error({ code: error.code }, error.message)
+  }
+
+  /** The metrics' address, which the daemon before gives back when it leaves. */
+  async #inheritMetrics(): Promise<void> {
+    for (let left = METRICS_ATTEMPTS; ; left--) {
+      try {
+        return await this.#listenForMetrics()
+      } catch (error) {
+        if (left === 0 || !IN_USE.has(errorCode(error))) throw error
+      }
+      await sleep(METRICS_INTERVAL)
+    }
+  }
+
+  #openListeners(bind?: Bind): void {
+    for (const controller of this.#config.controllers) this.#opened.push(Listener.open(controller, this.#log, bind))
+  }
+
+  async #listenForMetrics(): Promise<void> {
+    const { metricsListen } = this.#config
+    if (metricsListen === undefined) return
+    this.#metricsServer = await MetricsServer.listen(
+      metricsListen,
+      this.#metrics,
+      { isReady: () => this.#ready, silentIothreads: () => this.#iothreads.silent() },
+      this.#log,
+    )
+  }
+
+  async #listenForControl(path: string, bind?: Bind): Promise<void> {
     const { ControlServer } = await import('./control/server.js')
     const administration = new Administration(
       {
@@ -118,14 +213,19 @@ class Daemon implements RunningDaemon {
           this.#served.map(({ controller, listener, session }) => {
             return { controller, address: listener.address, connected: session !== undefined }
           }),
+        stopTimeoutSeconds: this.#config.stopTimeoutSeconds,
         ready: () => this.#ready,
+        stop: () => {
+          this.#finish()
+          return this.#ended
+        },
       },
       this.#log,
     )
-    return ControlServer.listen(path, administration, this.#log)
+    this.#controlServer = await ControlServer.listen(path, administration, this.#log, undefined, bind)
   }
 
-  async #serve(config: ControllerConfig, listener: Listener): Promise<void> {
+  async #make(config: ControllerConfig): Promise<Controller> {
     const log = this.#faults.of(config.id)
     const iothreads = config.queueToIothread.map((index) => this.#iothreads.get(this.#config.iothreads[index]!.id)!)
     const luns = config.luns.map(({ id }) => this.#luns.get(id)!)
@@ -134,12 +234,16 @@ class Daemon implements RunningDaemon {
       failed: (error) => this.#fail(error),
     })
     await controller.attach()
+    return controller
+  }
+
+  #serve(controller: Controller, listener: Listener): void {
     const served: Served = { controller, listener, session: undefined }
     this.#served.push(served)
     listener.start(async (fd) => {
       this.#metrics.countConnection()
-      this.#faults.connected(config.id, listener.address)
-      served.session = new BackendSession(fd, controller, { report: this.#faults.reporter(config.id) })
+      this.#faults.connected(controller.id, listener.address)
+      served.session = new BackendSession(fd, controller, { report: this.#faults.reporter(controller.id) })
       await served.session.closed
       served.session = undefined
     })
@@ -160,11 +264,13 @@ class Daemon implements RunningDaemon {
     clearTimeout(timer)
     if (outcome === 'late')
       this.#log.warn(`I/O is still in flight after ${this.#config.stopTimeoutSeconds} s: leaving it`)
+    this.#end(outcome === 'late')
+    await this.#controlServer?.finish()
   }
 
   async #stopAll(): Promise<void> {
     for (const listener of this.#opened) listener.close()
-    await this.#controlServer?.close()
+    this.#controlServer?.retire()
     await this.#metricsServer?.close()
     await Promise.all(Array.from(this.#luns.values(), ({ executor }) => executor.close()))
     await Promise.all(

@@ -23,7 +23,7 @@ export type Flags = Readonly<Record<string, unknown>>
 const CONTROLLER_FLAGS = ['socket-path', 'fd', 'socket-mode', 'socket-group', 'num-queues'] as const
 
 /** Flags of the outside surface whose function this version lacks. */
-const UNSUPPORTED_FLAGS = ['state-dir', 'takeover'] as const
+const UNSUPPORTED_FLAGS = ['state-dir'] as const
 
 /** Checks each flag and joins them. Throws UsageError or ConfigError. */
 export function settingsFromFlags(flags: Flags): Settings {
@@ -50,6 +50,7 @@ export function settingsFromFlags(flags: Flags): Settings {
       log: { ...(level !== undefined && { level }), ...(format !== undefined && { format }) },
     }),
     ...(stopTimeout !== undefined && { 'stop-timeout': stopTimeout }),
+    ...(flags.takeover === true && { takeover: true }),
   }
 }
 
@@ -104,6 +105,9 @@ function extend(
 function controllerFromFlags(flags: Flags): ControllerSettings {
   if (flags['socket-path'] !== undefined && flags.fd !== undefined) {
     throw new UsageError('--socket-path and --fd cannot be given at the same time')
+  }
+  if (flags.takeover === true && flags.fd !== undefined) {
+    throw new UsageError('--takeover and --fd cannot be given at the same time')
   }
   const values: Record<string, unknown> = {}
   for (const flag of CONTROLLER_FLAGS) {

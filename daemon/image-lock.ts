@@ -23,6 +23,8 @@ export class ImageLock {
   readonly #used: readonly number[]
   readonly #unshared: readonly number[]
   #holders = 0
+  /** Until then somebody may take to let go of the image, see performance.now(). */
+  #expected = 0
 
   /** @param shared others may write too, and make the image larger (QEMU's share-rw=on) */
   constructor(fd: number, path: string, writable: boolean, shared: boolean) {
@@ -42,14 +44,19 @@ export class ImageLock {
     this.#holders++
   }
 
+  /** Whoever has the image has been asked to let go of it, and may take this long, ms. */
+  expectWithin(patience: number): void {
+    this.#expected = performance.now() + patience
+  }
+
   /**
    * The same as soon as nobody excludes it.
    *
-   * @param patience how long to try, ms
+   * @param patience how long to try, ms, or longer where `expectWithin` says so
    * @throws DeviceError VUS_IMAGE_LOCKED: until then somebody did
    */
   async acquireWithin(patience: number): Promise<void> {
-    const end = performance.now() + patience
+    const end = Math.max(performance.now() + patience, this.#expected)
     for (;;) {
       try {
         this.acquire()

@@ -5,7 +5,7 @@
  */
 import { resolve } from 'node:path'
 import { acceptUnix, close, errnoName, FdPoll, isListening, isUnixStreamSocket } from 'memfd-mmap'
-import { BoundSocket } from './bound-socket.js'
+import { type Bind, BoundSocket } from './bound-socket.js'
 import type { ControllerConfig } from './daemon-config.js'
 import { errorCode, errorReason, StartError } from './errors.js'
 import type { Log } from './log.js'
@@ -38,7 +38,7 @@ export class Listener {
   #serving = false
   #closed = false
 
-  private constructor(config: ListenerConfig, log: Log) {
+  private constructor(config: ListenerConfig, log: Log, bind: Bind) {
     this.exhausted = new Promise((done) => {
       this.#exhaust = done
     })
@@ -52,7 +52,7 @@ export class Listener {
       const path = config.socketPath
       if (path === undefined) throw new StartError('VUS_CONFIG', `controller "${config.id}": no socket path and no fd`)
       this.address = resolve(path)
-      this.#bound = BoundSocket.bind(path, { mode: config.socketMode, gid: config.socketGid })
+      this.#bound = bind(path, { mode: config.socketMode, gid: config.socketGid })
       this.#fd = this.#bound.fd
       this.#connected = false
     }
@@ -61,9 +61,11 @@ export class Listener {
   /**
    * Takes the controller's socket: from now on front ends can connect, and wait until start(). Throws StartError: the
    * path is in use by a live process, cannot be had, or the descriptor is not a Unix stream socket.
+   *
+   * @param bind how to come by a path
    */
-  static open(config: ListenerConfig, log: Log): Listener {
-    return new Listener(config, log)
+  static open(config: ListenerConfig, log: Log, bind: Bind = BoundSocket.bind): Listener {
+    return new Listener(config, log, bind)
   }
 
   /** Serves front ends from now on. To be called once. */

@@ -32,6 +32,11 @@ export function createApp(target: ControlTarget, log: Log): OpenAPIHono {
   app.use(async (c, next) => checkLength(c) ?? next())
 
   app.openapi(routes.getStatus, (c) => c.json(target.status(), 200))
+  app.openapi(routes.stop, async (c) => {
+    const stopped = await target.stop()
+    c.header('Connection', 'close')
+    return c.json(stopped, 200)
+  })
   app.openapi(routes.listIothreads, (c) => c.json(target.iothreads(), 200))
   app.openapi(
     routes.addIothread,

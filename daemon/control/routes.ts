@@ -26,6 +26,16 @@ export const getStatus = createRoute({
   responses: { 200: answer(schemas.statusSchema), default: refusal() },
 })
 
+export const stop = createRoute({
+  method: 'post',
+  path: '/v1/stop',
+  summary: 'End the daemon, as SIGTERM does',
+  description: `It fetches nothing more, lets I/O in flight end within its stop timeout, and ends its connections. The answer comes when
+that is done, right before the process exits; a daemon that is killed before that gives none.
+Refusals: EAGAIN (it is still starting), ESHUTDOWN (it is stopping already).`,
+  responses: { 200: answer(schemas.stopSchema, 'It serves nothing any more'), default: refusal() },
+})
+
 export const listIothreads = createRoute({
   method: 'get',
   path: '/v1/iothreads',

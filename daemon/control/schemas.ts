@@ -24,6 +24,7 @@ export const statusSchema = z
     pid: z.int(),
     'uptime-seconds': z.number().min(0),
     ready: z.boolean().describe('the sockets can be connected to'),
+    'stop-timeout-seconds': z.number().min(0).describe('time that I/O in flight is given at the end'),
     controllers: z.array(
       z.object({
         id: z.string(),
@@ -35,6 +36,14 @@ export const statusSchema = z
     ),
   })
   .meta({ id: 'Status' })
+
+export const stopSchema = z
+  .object({
+    'in-flight': z
+      .boolean()
+      .describe('I/O had not ended within the stop timeout: it is left to the inflight buffers of the front ends'),
+  })
+  .meta({ id: 'Stop' })
 
 export const iothreadSchema = z
   .object({

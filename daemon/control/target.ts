@@ -6,6 +6,7 @@ import type { z } from 'zod'
 import type * as schemas from './schemas.js'
 
 export type StatusInfo = z.output<typeof schemas.statusSchema>
+export type StopInfo = z.output<typeof schemas.stopSchema>
 export type IothreadInfo = z.output<typeof schemas.iothreadSchema>
 export type NewIothread = z.output<typeof schemas.newIothreadSchema>
 export type QueueInfo = z.output<typeof schemas.queueSchema>
@@ -22,6 +23,11 @@ export type LunSize = z.output<typeof schemas.lunSizeSchema>
  */
 export interface ControlTarget {
   status(): StatusInfo
+  /**
+   * Ends the daemon; resolves when it serves nothing any more. EAGAIN: it is still starting. ESHUTDOWN: it is stopping
+   * already.
+   */
+  stop(): Promise<StopInfo>
   iothreads(): IothreadInfo[]
   queues(): QueueInfo[]
   luns(): LunInfo[]

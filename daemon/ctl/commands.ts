@@ -44,6 +44,15 @@ export const COMMANDS: Readonly<Record<string, CtlCommand>> = {
       return { answer, text: views.statusView(answer) }
     },
   },
+  stop: {
+    words: {},
+    options: {},
+    describe: 'end the daemon when its I/O has ended, as SIGTERM does',
+    prepare: () => async (client) => {
+      const answer = await client.ask(schemas.stopSchema, 'POST', '/v1/stop')
+      return { answer, text: answer['in-flight'] ? 'stopped, with I/O left in flight\n' : 'stopped\n' }
+    },
+  },
   iothreads: {
     words: {},
     options: {},

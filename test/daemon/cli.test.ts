@@ -70,7 +70,8 @@ t.test('usage faults', (t) => {
     [['--socket-path=a', '--socket-path=b'], '--socket-path is given 2 times'],
     [['--config=a', '--config=b'], '--config is given 2 times'],
     [['--socket-path=a', '--fd=3'], '--socket-path and --fd cannot be given at the same time'],
-    [['--takeover'], '--takeover is not supported by this version'],
+    [['--takeover', '--fd=3'], '--takeover and --fd cannot be given at the same time'],
+    [['--takeover'], 'takeover: expected a control socket, the one of the daemon before'],
   ]
   for (const [args, message] of cases) t.throws(() => config(args), { message }, args.join(' '))
   t.end()
@@ -88,6 +89,8 @@ t.test('the environment comes second', (t) => {
   )
   t.equal(config([], { VHOST_USER_SCSID_CONTROL_SOCKET: 'e.sock' }).controlSocket, 'e.sock')
   t.equal(config(['--num-queues=2'], { VHOST_USER_SCSID_WORKER_PER_VIRTQUEUE: 'on' }).iothreads.length, 2)
+  t.match(config(['--takeover', '--control-socket=c'], { VHOST_USER_SCSID_FD: '3' }), { takeover: true })
+  t.notOk('takeover' in config(['--fd=3'], { VHOST_USER_SCSID_TAKEOVER: 'on' }))
   t.end()
 })
 
@@ -110,10 +113,17 @@ t.test('a config file, and flags beside it', (t) => {
 
 t.test('help and version are text', (t) => {
   const help = text(['--help'])
-  for (const word of ['--socket-path', '--fd', '--lun', '--iothread-vq-mapping', '--print-capabilities']) {
+  for (const word of [
+    '--socket-path',
+    '--fd',
+    '--lun',
+    '--iothread-vq-mapping',
+    '--takeover',
+    '--print-capabilities',
+  ]) {
     t.ok(help.includes(word), word)
   }
-  t.notMatch(help, /takeover/, 'what is not supported is not advertised')
+  t.notMatch(help, /state-dir/, 'what is not supported is not advertised')
   t.equal(text(['--version']), `${daemonVersion()}\n`)
   t.equal(text(['--version', '--num-queues=999']), `${daemonVersion()}\n`)
   t.end()

@@ -184,11 +184,11 @@ t.test('the whole', (t) => {
       control: { socket: 'c.sock' },
     },
   )
-  t.strictSame(faults(configSchema, { luns: {}, control: { path: 'c' }, takeover: true, log: { level: 'loud' } }), [
+  t.strictSame(faults(configSchema, { luns: {}, control: { path: 'c' }, takeover: 'yes', log: { level: 'loud' } }), [
     'x: luns: expected a list, got {}',
     'x: control: unknown key "path", expected one of socket',
     'x: log.level: expected trace, debug, info, warn, error, fatal or silent, got "loud"',
-    'x: takeover=on is not supported by this version',
+    'x: takeover: expected on or off, got "yes"',
   ])
   t.match(faults(configSchema, { metrics: { listen: '9100' } }), [
     'x: metrics.listen: expected HOST:PORT, [IPV6]:PORT or unix:PATH, got "9100"',

@@ -87,3 +87,16 @@ t.test('every fault is found', (t) => {
   })
   t.end()
 })
+
+t.test('a takeover needs a control socket and paths', (t) => {
+  const control = { socket: 'c.sock' }
+  t.match(resolveConfig({ takeover: true, control }), { takeover: true, controlSocket: 'c.sock' })
+  t.notOk('takeover' in resolveConfig({ takeover: false, control }))
+  t.throws(() => resolveConfig({ takeover: true }), {
+    message: 'takeover: expected a control socket, the one of the daemon before',
+  })
+  t.throws(() => resolveConfig({ takeover: true, control, controllers: [{ id: 'vm', fd: 3 }] }), {
+    message: 'takeover: controller "vm": expected a socket path, not fd 3',
+  })
+  t.end()
+})

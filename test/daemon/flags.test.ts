@@ -5,6 +5,7 @@ import { mergeSettings, settingsFromFlags } from '../../daemon/flags.js'
 t.test('no flags, no settings', (t) => {
   t.strictSame(settingsFromFlags({}), {})
   t.strictSame(settingsFromFlags({ takeover: false, 'worker-per-virtqueue': false }), {})
+  t.strictSame(settingsFromFlags({ takeover: true }), { takeover: true })
   t.end()
 })
 
@@ -65,7 +66,7 @@ t.test('faults', (t) => {
     [{ 'state-dir': 'x' }, '--state-dir is not supported by this version'],
     [{ 'control-socket': '' }, '--control-socket: expected the path of a socket, got ""'],
     [{ 'control-socket': ['a', 'b'] }, '--control-socket is given 2 times'],
-    [{ takeover: true }, '--takeover is not supported by this version'],
+    [{ takeover: true, fd: '3' }, '--takeover and --fd cannot be given at the same time'],
   ]
   for (const [flags, message] of cases) t.throws(() => settingsFromFlags(flags), { message }, JSON.stringify(flags))
   t.end()

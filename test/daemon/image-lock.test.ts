@@ -48,6 +48,17 @@ t.test('a lock that is not free yet is waited for', async (t) => {
   third!.release()
 })
 
+t.test('somebody who was asked to let go is given time', async (t) => {
+  const path = image(t)
+  const [first, second] = [0, 1].map(() => new ImageLock(opened(t, path), path, true, false))
+  first!.acquire()
+  second!.expectWithin(60_000)
+  const patient = second!.acquireWithin(0)
+  setImmediate(() => first!.release())
+  await patient
+  second!.release()
+})
+
 t.test('readers share, and keep a writer out', async (t) => {
   const path = image(t)
   const readers = [0, 1].map(() => new ImageLock(opened(t, path, false), path, false, false))

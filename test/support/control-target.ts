@@ -10,6 +10,7 @@ import {
   type QueueInfo,
   type QueueMove,
   type StatusInfo,
+  type StopInfo,
 } from '../../daemon/control/target.js'
 
 const GIB = 2 ** 30
@@ -37,11 +38,16 @@ export class FakeControlTarget implements ControlTarget {
       pid: 4711,
       'uptime-seconds': 11_531.5,
       ready: true,
+      'stop-timeout-seconds': 10,
       controllers: [
         { id: 'vm', address: '/run/vm.sock', connected: true, queues: 4, 'started-queues': 2 },
         { id: 'spare', address: 'fd 3', connected: false, queues: 64, 'started-queues': 0 },
       ],
     }
+  }
+
+  stop(): Promise<StopInfo> {
+    return this.#change('stop', () => ({ 'in-flight': false }))
   }
 
   iothreads(): IothreadInfo[] {

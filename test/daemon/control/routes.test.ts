@@ -17,6 +17,7 @@ t.strictSame(
     listLuns: 'get /v1/luns',
     listQueues: 'get /v1/queues',
     refreshLun: 'post /v1/luns/{id}/refresh',
+    stop: 'post /v1/stop',
   },
   'what clients rely on',
 )

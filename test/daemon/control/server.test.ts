@@ -81,6 +81,72 @@ t.test('closing cuts what is under way', async (t) => {
   await cut
 })
 
+t.test('a server that retires ends what is under way, and nothing more', async (t) => {
+  const { target, path, server } = await serve(t)
+  let go = () => {}
+  target.hold = new Promise((resolve) => {
+    go = resolve
+  })
+  const silent = connect(path)
+  const held = connect(path)
+  for (const socket of [silent, held]) {
+    socket.setEncoding('utf8')
+    socket.on('error', () => {})
+  }
+  let answers = ''
+  held.on('data', (text) => {
+    answers += text
+  })
+  const begun = target.called()
+  held.write('POST /v1/stop HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n')
+  await within(WAIT, 'the call', begun)
+  server.retire()
+  server.retire()
+  t.notOk(existsSync(path))
+  await t.rejects(ask(path, 'GET', '/v1/status'), { code: 'ENOENT' })
+  const finished = server.finish()
+  go()
+  await within(WAIT, 'the end', finished)
+  await within(WAIT, 'the end of the connection', ended(held))
+  await within(WAIT, 'the end of the other', ended(silent))
+  t.match(answers, /^HTTP\/1\.1 200 .*"in-flight":false/s)
+})
+
+t.test('what comes after it has retired is refused', async (t) => {
+  const { target, path, server } = await serve(t)
+  let go = () => {}
+  target.hold = new Promise((resolve) => {
+    go = resolve
+  })
+  const begun = target.called()
+  const socket = connect(path)
+  let answers = ''
+  socket.setEncoding('utf8').on('data', (text) => {
+    answers += text
+  })
+  socket.write('POST /v1/luns/root/refresh HTTP/1.1\r\nHost: x\r\n\r\n')
+  await within(WAIT, 'the call', begun)
+  server.retire()
+  // In the same breath as the answer: the connection has not become idle.
+  socket.write('POST /v1/luns/root/refresh HTTP/1.1\r\nHost: x\r\n\r\n')
+  await new Promise((resolve) => setImmediate(resolve))
+  go()
+  await within(WAIT, 'the end of the connection', ended(socket))
+  t.match(answers, /^HTTP\/1\.1 200 /)
+  t.notMatch(answers, /200.*200/s, 'the second was not carried out')
+  t.strictSame(target.calls, ['refreshLun root'])
+})
+
+t.test('what does not end is cut', async (t) => {
+  const { target, path, server } = await serve(t)
+  target.hold = new Promise(() => {})
+  const begun = target.called()
+  const cut = t.rejects(ask(path, 'POST', '/v1/stop'), { code: 'ECONNRESET' })
+  await within(WAIT, 'the call', begun)
+  await within(WAIT, 'the end', server.finish())
+  await cut
+})
+
 t.test('what is no request', async (t) => {
   const { path } = await serve(t)
   t.match(await exchange(path, 'nonsense\r\n\r\n'), /^HTTP\/1\.1 400 /)

@@ -28,7 +28,7 @@ t.test('a command and the socket', (t) => {
 t.test('usage faults', (t) => {
   const cases: [string[], string | RegExp][] = [
     [[], 'expected a command; see ctl --help'],
-    [['top'], /^unknown command "top", expected status, iothreads, .* or lun-detach$/],
+    [['top'], /^unknown command "top", expected status, stop, iothreads, .* or lun-detach$/],
     [['constructor'], /^unknown command "constructor"/],
     [['top', '--help'], /^unknown command "top"/],
     [['status', 'x'], 'Unknown argument: x; see ctl --help'],

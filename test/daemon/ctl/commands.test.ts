@@ -22,6 +22,7 @@ async function asked(name: string, args: Arguments): Promise<[string, string, un
 t.test('each command and its request', async (t) => {
   const cases: [string, Arguments, string, string, unknown?][] = [
     ['status', {}, 'GET', '/v1/status'],
+    ['stop', {}, 'POST', '/v1/stop'],
     ['iothreads', {}, 'GET', '/v1/iothreads'],
     ['queues', {}, 'GET', '/v1/queues'],
     ['luns', {}, 'GET', '/v1/luns'],
