@@ -26,8 +26,25 @@ export class MortalDaemon {
 
   /** Resolves when it takes connections. `args`: what this one gets beside what each of them gets. */
   async start(args: readonly string[] = []): Promise<void> {
-    const child = new Child(this.#t, 'vhost-user-scsid', process.execPath, [...this.#args, ...args])
-    this.#child = child
+    await this.ready(this.#spawn(args))
+  }
+
+  /**
+   * Starts one beside the one that runs, with --takeover. Nothing is waited for: the two processes, of which the new one
+   * counts as the daemon from now on.
+   */
+  takeOver(args: readonly string[] = []): { old: Child; fresh: Child } {
+    const old = this.#child!
+    return { old, fresh: this.#spawn(['--takeover', ...args]) }
+  }
+
+  #spawn(args: readonly string[]): Child {
+    this.#child = new Child(this.#t, 'vhost-user-scsid', process.execPath, [...this.#args, ...args])
+    return this.#child
+  }
+
+  /** Resolves when a process takes connections; one that was started with --takeover: when it has taken over. */
+  async ready(child: Child): Promise<void> {
     await child.output('stdout', new RegExp(`^.*${this.socketPath}.*$`, 'm'), START)
   }
 

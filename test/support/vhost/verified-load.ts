@@ -38,6 +38,8 @@ export class VerifiedLoad {
   readonly #random: Random
   #stopping = false
   #answered = 0
+  #lastAnswer = performance.now()
+  #longestPause = 0
   #milestones: { count: number; resolve: () => void }[] = []
 
   constructor(initiator: Initiator, options: LoadOptions) {
@@ -68,6 +70,13 @@ export class VerifiedLoad {
       this.#milestones.push({ count: this.#answered + count, resolve })
     })
     await Promise.race([reached, this.failed])
+  }
+
+  /** The longest time in which nothing was answered since this was last asked for, ms. */
+  takeLongestPause(): number {
+    const longest = this.#longestPause
+    this.#longestPause = 0
+    return longest
   }
 
   /** What a job's `version` has on the disk. */
@@ -102,6 +111,9 @@ export class VerifiedLoad {
 
   #count(): void {
     this.#answered++
+    const now = performance.now()
+    this.#longestPause = Math.max(this.#longestPause, now - this.#lastAnswer)
+    this.#lastAnswer = now
     if (this.#milestones.length === 0) return
     const reached = this.#milestones.filter(({ count }) => count <= this.#answered)
     this.#milestones = this.#milestones.filter(({ count }) => count > this.#answered)

@@ -1,0 +1,2 @@
+import '../../support/packed-rings.js'
+import '../upgrade.test.js'
