@@ -3,6 +3,7 @@ import { BLOCK } from './block.js'
 import { THIRD_PARTY_COPY } from './copy.js'
 import { PRIMARY } from './primary.js'
 import { READ_WRITE } from './read-write.js'
+import { RESERVATIONS } from './reservations.js'
 import type { Vector } from './vector.js'
 import { WHOLE_MEDIUM } from './whole-medium.js'
 
@@ -14,4 +15,5 @@ export const VECTORS: readonly Vector[] = [
   ...ATOMIC,
   ...WHOLE_MEDIUM,
   ...THIRD_PARTY_COPY,
+  ...RESERVATIONS,
 ]
