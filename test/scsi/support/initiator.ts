@@ -40,6 +40,8 @@ export class Initiator {
   readonly #serve: Serve | undefined
   /** The effects that forwarded commands have had. */
   readonly effects: Effect[] = []
+  /** errno for each effect of a type. */
+  readonly faults = new Map<string, number>()
   readonly #parameters = new Uint8Array(MAX_PARAMETER_BYTES)
 
   constructor(execute: (task: Task) => void, medium: Medium, serve?: Serve) {
@@ -105,6 +107,8 @@ export class Initiator {
   }
 
   #perform(served: Task, effect: Effect): number {
+    const fault = this.faults.get(effect.type)
+    if (fault !== undefined) return -fault
     switch (effect.type) {
       case 'flush':
         return this.#operate(served, ACTION.FLUSH, 0, 0)
