@@ -22,12 +22,19 @@ export class Child {
   #stderr = ''
 
   /**
-   * `pipes` further descriptors, from 3 on, are connected socket pairs, see pipe(). The kernel kills the process when
+   * `pipes` further descriptors, from 3 on, are connected socket pairs, see pipe(); or they are the given ones. The kernel kills the process when
    * this one dies, so that nothing is left behind by a test that was itself killed.
    */
-  constructor(t: Teardown, name: string, command: string, args: readonly string[], pipes = 0) {
+  constructor(
+    t: Teardown,
+    name: string,
+    command: string,
+    args: readonly string[],
+    pipes: number | readonly number[] = 0,
+  ) {
     this.name = name
-    const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', ...Array.from({ length: pipes }, () => 'pipe' as const)]
+    const further = typeof pipes === 'number' ? Array.from({ length: pipes }, () => 'pipe' as const) : pipes
+    const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', ...further]
     this.process = spawn('setpriv', ['--pdeathsig=KILL', '--', command, ...args], { stdio })
     this.exit = once(this.process, 'close').then(([code, signal]) => ({ code, signal }) as Exit)
     this.exit.catch(() => {})
