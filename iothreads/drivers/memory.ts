@@ -3,6 +3,7 @@ import { FALLOC_FL } from '../block-io.js'
 import { fileExtent } from '../file-extent.js'
 import type { Request } from '../request.js'
 import type { RequestTable } from '../request-table.js'
+import { zeroRun } from '../zero-run.js'
 import type { Driver } from './driver.js'
 
 /** A sparse memfd as a disk: copies between its mapping and the guest's memory. Its content ends with the process. */
@@ -58,7 +59,14 @@ export class MemoryDriver implements Driver {
     return 0
   }
 
+  /**
+   * To read a hole by way of the mapping fills it: what is allocated and all zeros is a hole still. Looks no further than the end of
+   * what is allocated, since to look fills holes as well.
+   */
   extent(offset: number, length: number, data: boolean): number {
-    return fileExtent(this.#fd, offset, length, data)
+    const found = fileExtent(this.#fd, offset, length, data)
+    if (data || found !== 0) return found
+    const allocated = fileExtent(this.#fd, offset, length, true)
+    return allocated < 0 ? allocated : zeroRun(this.#address, offset, allocated)
   }
 }

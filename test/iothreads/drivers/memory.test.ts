@@ -65,6 +65,12 @@ t.test('extents of the medium, and nothing to read ahead', async (t) => {
   t.equal(driver.extent(65536, SIZE - 65536, true), 4096)
   driver.discard(request, 65536, 4096)
   t.equal(driver.extent(4096, SIZE - 4096, false), SIZE - 4096)
+
+  driver.buffer(request, false, rig.address, 8192, 4096, false)
+  t.equal(driver.extent(0, SIZE, false), 8192, 'the kernel has filled what was read')
+  t.equal(driver.extent(8192, SIZE - 8192, false), 4096, 'and it is a hole still')
+  t.equal(driver.extent(8704, 512, false), 512)
+  t.equal(driver.extent(12288, SIZE - 12288, true), 0, 'nothing else is filled by looking')
 })
 
 t.test('what the kernel refuses is a result', async (t) => {
