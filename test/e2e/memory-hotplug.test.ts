@@ -10,9 +10,10 @@ import { noErrorInDaemon, noErrorInGuest, verified } from '../support/guest/load
 import { progress } from '../support/guest/progress.js'
 import { vhostUserScsi } from '../support/guest/qemu.js'
 import { guestTest } from '../support/guest/requirements.js'
+import { HUGE_PAGE, hugePages } from '../support/huge-pages.js'
 import { sparseImage } from '../support/image.js'
 import { times } from '../support/long.js'
-import { touchedBytes } from '../support/proc.js'
+import { hugeBytes, touchedBytes } from '../support/proc.js'
 import { tempDir } from '../support/temp-dir.js'
 
 const PROGRAMS = ['fio']
@@ -159,5 +160,33 @@ for (const packed of ['off', 'on']) {
     t.same(await daemon.stop(), { code: 0, signal: null })
     const complaints = log.filter(({ level }) => level >= WARN)
     t.same(complaints, [], 'the daemon has nothing to complain about')
+  })
+}
+
+const HUGE_RAM = 512
+const missing = hugePages(t, (HUGE_RAM * MIB) / HUGE_PAGE)
+// Not a skip: a machine that has no huge pages cannot be asked for them.
+if (missing !== undefined) t.comment(`a guest in huge pages is left out: ${missing}`)
+else {
+  t.test('a guest whose memory is in huge pages', guestTest(PROGRAMS), async (t) => {
+    const image = sparseImage(tempDir(t), 'disk.img', 2 * MEBIBYTES)
+    const daemon = await startDaemon(t, [`--lun=path=${image}`])
+    const guest = await startGuest(t, {
+      devices: vhostUserScsi(daemon.socketPath, QUEUES.length),
+      programs: PROGRAMS,
+      memory: `${HUGE_RAM}M`,
+      huge: true,
+      cpus: QUEUES.length,
+      report: () => daemon.child.report(),
+    })
+    t.equal(hugeBytes(daemon.pid), HUGE_RAM * MIB, 'the daemon has mapped huge pages')
+    const load = await FioLoad.start(guest, verifiedWrites([await guest.disk(0, 0)], MEBIBYTES))
+    await progress(daemon, QUEUES, 50)
+    await verified(t, load, MEBIBYTES)
+    await guest.reboot()
+    await noErrorInGuest(t, guest)
+    await noErrorInDaemon(t, daemon)
+    await guest.powerOff()
+    t.same(await daemon.stop(), { code: 0, signal: null })
   })
 }

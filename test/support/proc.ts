@@ -30,3 +30,15 @@ export const touchedBytes = (pid: number, mapping: string): number | undefined =
   const rss = lines.slice(start).find((line) => line.startsWith('Rss:'))
   return Number(/\d+/.exec(rss ?? '')?.[0]) * 1024
 }
+
+/** How much a process has mapped in huge pages of 2 MiB, in bytes. */
+export const hugeBytes = (pid: number): number => {
+  let bytes = 0
+  let size = 0
+  for (const line of readFileSync(`/proc/${pid}/smaps`, 'utf8').split('\n')) {
+    const [name, number] = line.split(/\s+/)
+    if (name === 'Size:') size = Number(number) * 1024
+    else if (name === 'KernelPageSize:' && Number(number) === 2048) bytes += size
+  }
+  return bytes
+}

@@ -18,6 +18,8 @@ export interface GuestOptions {
   /** As QEMU's `-m` takes it. */
   memory?: string
   cpus?: number
+  /** See QemuOptions. */
+  huge?: boolean
   /** What else is worth reading when something fails, such as the daemon's stderr. */
   report?: () => string
 }
@@ -149,6 +151,7 @@ const launch = async (t: Teardown, options: GuestOptions, args: readonly string[
     qemu,
     memory: options.memory ?? '512M',
     cpus: options.cpus ?? 2,
+    huge: options.huge ?? false,
     sockets: 2,
     args: [
       ...(qboot === undefined ? [] : ['-bios', qboot]),

@@ -18,12 +18,15 @@ export interface QemuOptions {
   /** As `-m` takes it: `512M`, or `512M,slots=2,maxmem=1G` where DIMMs may be plugged. */
   memory: string
   cpus: number
+  /** Memory in huge pages of 2 MiB, which are there (see huge-pages.ts). */
+  huge?: boolean
   /** How many chardevs there are for `args` to use; they are connected sockets. */
   sockets?: number
   args: readonly string[]
 }
 
 const MONITOR_FD = 3
+const HUGE = ',hugetlb=on,hugetlbsize=2M'
 
 /**
  * Starts a machine without KVM, with memory that a vhost-user back end can map, and without any device that isn't in
@@ -35,7 +38,12 @@ export const startQemu = async (t: Teardown, options: QemuOptions): Promise<Qemu
   const args = [
     ...['-no-user-config', '-nodefaults', '-nographic', '-machine', 'q35,memory-backend=ram'],
     ...['-accel', 'tcg,thread=multi', '-smp', `${options.cpus}`, '-m', options.memory],
-    ...['-object', `memory-backend-memfd,id=ram,size=${size},share=on`, '-serial', 'stdio'],
+    ...[
+      '-object',
+      `memory-backend-memfd,id=ram,size=${size},share=on${options.huge === true ? HUGE : ''}`,
+      '-serial',
+      'stdio',
+    ],
     ...['-chardev', `socket,id=monitor,fd=${MONITOR_FD}`, '-mon', 'chardev=monitor,mode=control'],
     ...sockets.flatMap((fd, index) => ['-chardev', `socket,id=socket${index},fd=${fd}`]),
     ...options.args,
