@@ -15,7 +15,7 @@ export async function performEffect(lun: Lun, effect: PerformedEffect, nexus: Un
     case 'fence':
       return fence(lun)
     case 'persist':
-      return 0
+      return lun.keep()
     case 'flush':
       return flush(lun)
     case 'abort':
@@ -27,9 +27,9 @@ export async function performEffect(lun: Lun, effect: PerformedEffect, nexus: Un
     case 'copy':
       return copy(lunNexus(effect.source), lunNexus(effect.destination), effect)
     case 'zero':
-      return work(lunNexus(nexus), { ...effect, medium: lun.medium, deallocate: lun.unit.discard })
+      return work(lunNexus(nexus), { ...effect, deallocate: lun.unit.discard })
     case 'fill':
-      return work(lunNexus(nexus), { ...effect, medium: lun.medium })
+      return work(lunNexus(nexus), effect)
   }
 }
 
@@ -52,30 +52,52 @@ function lunNexus(nexus: UnitNexus): LunNexus {
   return nexus as LunNexus
 }
 
-/** Has an IOThread of the nexus's controller work on a medium. */
-function work({ placement }: LunNexus, job: MediumJob): Promise<number> {
-  return placement.iothreads[0]!.send({ type: 'job', job })
+type Work = MediumJob extends infer J ? (J extends MediumJob ? Omit<J, 'medium' | 'gate'> : never) : never
+
+/** Has an IOThread of the nexus's controller work on its medium. */
+function work({ placement, unit }: LunNexus, what: Work): Promise<number> {
+  const gate = { memory: unit.gate, reads: unit.unit.atomicWrites === true }
+  return placement.iothreads[0]!.send({ type: 'job', job: { ...what, medium: unit.medium, gate } })
 }
 
 /** Within the kernel where both are files and their file systems do that, which may share blocks; else through an IOThread. */
 async function copy(
   { unit: source }: LunNexus,
   destination: LunNexus,
-  range: { readonly sourceOffset: number; readonly offset: number; readonly length: number },
+  { sourceOffset, offset, length }: { sourceOffset: number; offset: number; length: number },
 ): Promise<number> {
-  const { sourceOffset, offset, length } = range
-  const medium = destination.unit.medium
-  let done = 0
-  if (source.medium.kind === 'file' && medium.kind === 'file' && source.medium.fd !== medium.fd) {
-    for (let copied = 1; copied > 0 && done < length; done += Math.max(copied, 0)) {
-      copied = await copyRange(source.medium.fd, sourceOffset + done, medium.fd, offset + done, length - done)
-    }
-  }
+  const done = await copyWithinKernel(source, destination, sourceOffset, offset, length)
   if (done === length) return length
   const rest = { offset: offset + done, length: length - done }
-  const job = { type: 'copy', medium, source: source.medium, sourceOffset: sourceOffset + done, ...rest } as const
-  const result = await work(destination, job)
+  const from = { source: source.medium, sourceOffset: sourceOffset + done }
+  const result = await work(destination, { type: 'copy', ...from, ...rest })
   return result < 0 ? result : length
+}
+
+let holds = 0
+
+/** How many bytes it could copy, from the first one on. */
+async function copyWithinKernel(
+  { medium: from }: Lun,
+  destination: LunNexus,
+  sourceOffset: number,
+  offset: number,
+  length: number,
+): Promise<number> {
+  const { medium: to } = destination.unit
+  if (from.kind !== 'file' || to.kind !== 'file' || from.fd === to.fd) return 0
+  const [iothread] = destination.placement.iothreads
+  const key = ++holds
+  await work(destination, { type: 'hold', key, offset, length })
+  try {
+    let done = 0
+    for (let copied = 1; copied > 0 && done < length; done += Math.max(copied, 0)) {
+      copied = await copyRange(from.fd, sourceOffset + done, to.fd, offset + done, length - done)
+    }
+    return done
+  } finally {
+    await iothread!.send({ type: 'letGo', key })
+  }
 }
 
 /** fdatasync on one of Node's own threads. One that fails is a failed flush like any other: the unit takes no writes any more. */

@@ -34,6 +34,8 @@ export interface LoopClient {
   pollDrivers(): void
   /** I/O that is no queue's has ended: that of the job number `slot`. */
   jobCompleted(slot: number, result: number): void
+  /** The write gate lets a job pass. */
+  jobAdmitted(slot: number): void
   /** When the next request that a driver holds back is due (ns), or Infinity. */
   nextDeadline(): number
 }
@@ -129,6 +131,10 @@ export class IoLoop implements EngineHandler {
 
   /** A unit's write gate lets a request's operation pass, which had to wait. */
   admitted(id: number): void {
+    if (id >>> SLOT_BITS === JOB_SLOT) {
+      this.#client.jobAdmitted(id & SLOT_MASK)
+      return
+    }
     const queue = this.#slots[id >>> SLOT_BITS]!
     queue.execution.admitted(queue.table.requests[id & SLOT_MASK]!)
   }

@@ -14,12 +14,14 @@ export type MediumJob = MediumRange &
         readonly pattern: Uint8Array<ArrayBuffer>
       }
     | { readonly type: 'copy'; readonly source: Medium; readonly sourceOffset: number }
-    /** Everything written becomes durable, whatever the range. */
-    | { readonly type: 'flush' }
+    /** For who writes the range by other means: counts as a write there from its end on until `letGo`. `key`: what that names it by. */
+    | { readonly type: 'hold'; readonly key: number }
   )
 
 interface MediumRange {
   readonly medium: Medium
+  /** The write gate of the medium's unit: its memory, and whether reads pass it too. */
+  readonly gate: { readonly memory: SharedArrayBuffer; readonly reads: boolean }
   readonly offset: number
   readonly length: number
 }

@@ -1,11 +1,13 @@
 import { ERRNO } from 'memfd-mmap'
 import type { BouncePool } from './bounce-pool.js'
-import { copyPieces, fillRange, type Steps, settled, zeroRange } from './composite.js'
+import { copyPieces, fillRange, type Steps, zeroRange } from './composite.js'
 import type { Driver } from './drivers/driver.js'
 import type { MediumJob } from './medium-job.js'
 import type { Medium } from './messages.js'
 import type { Request } from './request.js'
 import { JOB_SLOT, RequestTable } from './request-table.js'
+import { stripesOf, type WriteGate } from './write-gate.js'
+import type { WriteGates } from './write-gates.js'
 
 /** Jobs that run at once; others wait for their turn. */
 const AT_ONCE = 16
@@ -14,18 +16,27 @@ const AT_ONCE = 16
 export interface MediumJobParts {
   readonly driver: (medium: Medium) => Driver
   readonly pool: BouncePool
+  /** Those of the thread. */
+  readonly gates: WriteGates<Request>
   /** A job has ended, with a result >= 0 or -errno. */
   readonly ended: (id: number, result: number) => void
 }
 
+const PASSED = { done: true, value: 0 } as const
+
 interface Running {
   readonly id: number
-  readonly steps: Steps
+  readonly job: MediumJob
+  /** The one that it passes. */
+  readonly gate: WriteGate<Request>
+  /** null: it passes the gate, and no more. */
+  readonly steps: Steps | null
 }
 
 /**
  * Work on media that no initiator's request stands for: what the main thread asks for in the course of a long command (EXTENDED COPY, SANITIZE,
- * FORMAT UNIT), in pieces that are short. It is done with the drivers and the I/O of the thread, between its requests.
+ * FORMAT UNIT), in pieces that are short. It is done with the drivers and the I/O of the thread, between its requests, and passes the write
+ * gates of the units as they do.
  */
 export class MediumJobs {
   readonly #parts: MediumJobParts
@@ -33,12 +44,14 @@ export class MediumJobs {
   #table: RequestTable | null = null
   readonly #running = new Map<Request, Running>()
   readonly #waiting: { id: number; job: MediumJob }[] = []
+  /** What is kept in a gate, by its key. */
+  readonly #held = new Map<number, Request>()
 
   constructor(parts: MediumJobParts) {
     this.#parts = parts
   }
 
-  /** Whether nothing runs or waits. */
+  /** Whether nothing runs, is held or waits. */
   get idle(): boolean {
     return this.#running.size === 0 && this.#waiting.length === 0
   }
@@ -49,10 +62,24 @@ export class MediumJobs {
     this.#begin()
   }
 
+  /** Lets go of a range that was held. */
+  letGo(key: number): void {
+    const request = this.#held.get(key)
+    if (request === undefined) throw new Error(`nothing is held by ${key}`)
+    this.#held.delete(key)
+    this.#leave(request, this.#running.get(request)!)
+    this.#begin()
+  }
+
   /** The I/O that a job (by its slot) waited for has ended. */
   completed(slot: number, result: number): void {
     const request = this.#table!.requests[slot]!
     this.#proceed(request, this.#running.get(request)!, result)
+  }
+
+  /** The gate that a job waited for lets it in. */
+  admitted(slot: number): void {
+    this.completed(slot, 0)
   }
 
   #begin(): void {
@@ -61,13 +88,14 @@ export class MediumJobs {
       const request = this.#table.take()
       if (request === null) return
       const { id, job } = this.#waiting.shift()!
-      const running = { id, steps: this.#stepsOf(request, job, this.#table) }
+      const gate = this.#parts.gates.open(job.gate.memory, job.gate.reads)
+      const running = { id, job, gate, steps: this.#stepsOf(request, job, this.#table) }
       this.#running.set(request, running)
-      this.#proceed(request, running, 0)
+      if (gate.pass(request, stripesOf(job.offset, job.length), false)) this.#proceed(request, running, 0)
     }
   }
 
-  #stepsOf(request: Request, job: MediumJob, table: RequestTable): Steps {
+  #stepsOf(request: Request, job: MediumJob, table: RequestTable): Steps | null {
     const { driver: driverOf, pool } = this.#parts
     const { task } = request
     const driver = driverOf(job.medium)
@@ -82,18 +110,25 @@ export class MediumJobs {
         return fillRange(context, request, job.pattern)
       case 'copy':
         return copyPieces(context, request, driverOf(job.source), job.sourceOffset)
-      case 'flush':
-        return flush(driver, request)
+      case 'hold':
+        return null
     }
   }
 
-  #proceed(request: Request, { id, steps }: Running, result: number): void {
-    const next = steps.next(result)
+  #proceed(request: Request, running: Running, result: number): void {
+    const next = running.steps === null ? PASSED : running.steps.next(result)
     if (!next.done) return
+    if (running.job.type === 'hold') this.#held.set(running.job.key, request)
+    else this.#leave(request, running)
+    this.#parts.ended(running.id, next.value)
+    this.#begin()
+  }
+
+  #leave(request: Request, { gate, job }: Running): void {
+    gate.leave(request)
+    this.#parts.gates.close(job.gate.memory)
     this.#running.delete(request)
     this.#table!.give(request)
-    this.#parts.ended(id, next.value)
-    this.#begin()
   }
 
   /** Gives everything back. No job is there any more. */
@@ -102,8 +137,4 @@ export class MediumJobs {
     this.#table?.release()
     this.#table = null
   }
-}
-
-function* flush(driver: Driver, request: Request): Steps {
-  return yield* settled(driver.flush(request))
 }

@@ -113,6 +113,8 @@ export type Command =
   | { readonly type: 'fence'; readonly controller: string; readonly target: number; readonly lun: number }
   /** Works on media, between requests; answers the result: a number >= 0, or -errno. */
   | { readonly type: 'job'; readonly job: MediumJob }
+  /** Ends what a job holds. */
+  | { readonly type: 'letGo'; readonly key: number }
   /** Ends the thread, after its jobs. It has no queues. */
   | { readonly type: 'stop' }
 

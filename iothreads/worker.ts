@@ -58,7 +58,7 @@ class IoThreadWorker implements LoopClient {
     const ended = (id: number, value: number): void => this.#report({ type: 'reply', id, value })
     this.#functions = new TaskFunctions(this.#loop.engine, ended)
     const driver = (medium: Medium): Driver => createDriver(undelayed(medium), this.#driverParts)
-    this.#jobs = new MediumJobs({ driver, pool: this.#pool, ended })
+    this.#jobs = new MediumJobs({ driver, pool: this.#pool, gates: this.#gates, ended })
   }
 
   run(): void {
@@ -138,6 +138,9 @@ class IoThreadWorker implements LoopClient {
       case 'job':
         this.#jobs.start(id, command.job)
         return undefined
+      case 'letGo':
+        this.#jobs.letGo(command.key)
+        return 0
       case 'stop':
         this.#lastCommand = id
         return undefined
@@ -264,6 +267,10 @@ class IoThreadWorker implements LoopClient {
 
   jobCompleted(slot: number, result: number): void {
     this.#jobs.completed(slot, result)
+  }
+
+  jobAdmitted(slot: number): void {
+    this.#jobs.admitted(slot)
   }
 
   #stopped({ id, controller, index, queue }: Stopping): void {

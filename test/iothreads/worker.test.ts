@@ -5,6 +5,7 @@ import { RESPONSE } from 'vhost-user-protocol-ts'
 import { CANCEL, FIELD, OPERATION, QUEUE_FIELD } from '../../iothreads/index.js'
 import type { MediumJob } from '../../iothreads/medium-job.js'
 import type { Medium, UnitSpec } from '../../iothreads/messages.js'
+import { createGate } from '../../iothreads/write-gate.js'
 import { STATUS } from '../../scsi/index.js'
 import { eventually, within } from '../support/deadline.js'
 import {
@@ -163,13 +164,14 @@ for (const engine of ['io_uring', 'epoll'] as const) {
     const { thread } = await startThread(t, { engine })
     const file = testMedium(t, 'file', size)
     const memory = testMedium(t, 'memory', size)
+    const gate = { memory: createGate(), reads: false }
     const send = (job: MediumJob): Promise<number> => within(DEADLINE, job.type, thread.send({ type: 'job', job }))
-    const whole = { offset: 0, length: size }
+    const whole = { gate, offset: 0, length: size }
     const pattern = Uint8Array.of(1, 2, 3, 4, 5, 6, 7)
     const slow: Medium = { kind: 'null', delayNs: 1e9 * 3600 }
     t.equal(await send({ type: 'fill', medium: file.medium, ...whole, pattern }), size)
     t.equal(await send({ type: 'copy', medium: memory.medium, ...whole, source: file.medium, sourceOffset: 0 }), size)
-    t.equal(await send({ type: 'zero', medium: file.medium, offset: 4096, length: 8192, deallocate: true }), 0)
+    t.equal(await send({ type: 'zero', medium: file.medium, gate, offset: 4096, length: 8192, deallocate: true }), 0)
     t.equal(await send({ type: 'copy', medium: slow, ...whole, source: memory.medium, sourceOffset: 0 }), size)
     const last = send({ type: 'copy', medium: memory.medium, ...whole, source: file.medium, sourceOffset: 0 })
     await within(DEADLINE, 'the end of the thread', thread.stop())
@@ -269,7 +271,7 @@ t.test('cancelled while steps and programs are under way', async (t) => {
 
 t.test('a cancel and a stop at the same time', async (t) => {
   const threads = [await startThread(t)]
-  const rig = await IoRig.start(t, { units: [held(100)], threads })
+  const rig = await IoRig.start(t, { units: [held(60_000)], threads })
   const answers = Array.from({ length: 10 }, (_, i) =>
     rig.submit(0, { cdb: write10(i, 1), dataOut: new Uint8Array(512) }),
   )

@@ -52,6 +52,10 @@ export class LoopRig implements LoopClient {
     this.rang++
   }
 
+  jobAdmitted(): void {
+    throw new Error('no jobs here')
+  }
+
   jobCompleted(): void {
     throw new Error('no jobs here')
   }
