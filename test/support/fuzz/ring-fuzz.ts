@@ -58,6 +58,7 @@ export class RingFuzz {
   readonly #errs = Array.from({ length: MAX_RINGS }, () => createEventfd())
   #frontEnd: FrontEnd | undefined
   #ended = false
+  #seed = 0
   #terms: Terms = { indirect: true, logged: false, inflight: 'none' }
   #inflight: { buffer: InflightBuffer; mapping: Mapping; bytes: Uint8Array } | undefined
 
@@ -70,6 +71,7 @@ export class RingFuzz {
   /** Begins a connection as `seed` says. */
   async connect(seed: number): Promise<void> {
     await this.disconnect()
+    this.#seed = seed
     const random = new Random(seed ^ 0x5eed)
     const logged = random.once(4)
     this.#terms = { indirect: !random.once(4), logged, inflight: random.pick(['none', 'honest', 'rubbish']) }
@@ -132,15 +134,15 @@ export class RingFuzz {
     const batch = this.#writer.begin(random, this.#terms.indirect)
     this.#prepareInflight(random, batch.mode)
     try {
-      await this.#runLaps(seed, random, batch, meanwhile)
+      await this.#runLaps(random, batch, meanwhile)
     } catch (error) {
       // Nobody asked for acknowledgements: where an inflight buffer makes no sense, the connection ends.
       if (this.#terms.inflight !== 'rubbish' || batch.mode === 'honest' || !this.#ended) throw error
-      await this.connect(seed)
+      await this.connect(this.#seed)
     }
   }
 
-  async #runLaps(seed: number, random: Random, batch: Batch, meanwhile: boolean): Promise<void> {
+  async #runLaps(random: Random, batch: Batch, meanwhile: boolean): Promise<void> {
     const frontEnd = this.#frontEnd!
     const honest = batch.mode === 'honest' && !meanwhile
     let rings = batch.rings
@@ -153,9 +155,9 @@ export class RingFuzz {
       const [alive] = await Promise.all([this.#settled(rings, honest), disturbance])
       // What nobody takes out of the event queue stays there.
       const missing = rings.filter((ring) => ring.index !== VQ.EVENT && !alive.includes(ring))
-      if (honest && missing.length > 0) throw this.#error(seed, `rings ${missing.map(({ index }) => index)} are broken`)
+      if (honest && missing.length > 0) throw new Error(`rings ${missing.map(({ index }) => index)} are broken`)
       const stray = honest ? this.memory.stray(this.#allowed(batch.rings, writable)) : undefined
-      if (stray !== undefined) throw this.#error(seed, `a stray write at ${stray}`)
+      if (stray !== undefined) throw new Error(`a stray write at ${stray}`)
       rings = alive
     }
     await this.#asked('stop', Promise.all(batch.rings.map(({ index }) => frontEnd.getVringBase(index))))
@@ -171,13 +173,9 @@ export class RingFuzz {
       if (drained.length === alive.length || (!honest && round >= ROUNDS)) return drained
       if (performance.now() > end) {
         const slow = alive.filter((ring) => !drained.includes(ring))
-        throw this.#error(0, `rings ${slow.map(({ index }) => index)} are not served`)
+        throw new Error(`rings ${slow.map(({ index }) => index)} are not served`)
       }
     }
-  }
-
-  #error(seed: number, what: string): Error {
-    return new Error(`VUS_SEED=${seed}, ${this.#packed ? 'packed' : 'split'}: ${what}`)
   }
 
   /** What a device may write: buffers, and its part of the rings. */
