@@ -34,7 +34,7 @@ const good = ({ response, status }: ScsiResult): boolean => response === RESPONS
 for (const engine of ['io_uring', 'epoll'] as const) {
   t.test(`stop with I/O in flight lets it end, and a start goes on there: ${engine}`, async (t) => {
     const threads = [await startThread(t, { engine })]
-    const rig = await IoRig.start(t, { units: [held(100)], threads })
+    const rig = await IoRig.start(t, { units: [held(300)], threads })
     const match = { type: 'query', controller: rig.controller, target: 0, lun: 0, tag: null } as const
     for (let base = 0; base < 84; base += 21) {
       const answers = Array.from({ length: 20 }, (_, i) => rig.submit(0, { cdb: read10(i, 1), dataIn: 512 }))
