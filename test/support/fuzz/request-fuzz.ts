@@ -24,8 +24,8 @@ export class Pieces {
   }
 }
 
-/** Targets and LUNs that there are, and the chance of others. */
-const TARGETS = [0, 1, 1, 1, 1]
+/** One target that there is, and one that there is not. The disk that an honest connection wants to find writable is at target 0. */
+const TARGETS = [1, 1, 1, 1, 2]
 const LUNS = 6
 
 /** Somewhere in memory that requests may write to, with room for `length` bytes. */
