@@ -4,9 +4,9 @@ import type { LogicalUnit } from '../logical-unit.js'
 import { fillPage, MODE_PAGES, MODE_SUBPAGE, type ModePage } from '../mode-pages/pages.js'
 import { SENSE } from '../sense.js'
 import { ACTION, type Task } from '../task.js'
-import { ATTENTION, raise } from '../unit-attention.js'
+import { ATTENTION, clear, raise } from '../unit-attention.js'
 import type { Effects, UnitNexus, UnitServer } from '../unit-server.js'
-import { FLAG } from '../unit-state.js'
+import { FLAG, MODE_FLAGS } from '../unit-state.js'
 
 /** MODE SELECT CDB (SPC-4 6.11, 6.12). */
 const CDB = { OPTIONS: 1, LENGTH_6: 4, LENGTH_10: 7 } as const
@@ -67,7 +67,16 @@ export function selectMode(task: Task, server: UnitServer, nexus: UnitNexus): Ef
 
 function* changed(task: Task, server: UnitServer, nexus: UnitNexus, before: number, after: number): Effects {
   const others = server.others(nexus)
-  for (const { attention } of others) raise(attention, ATTENTION.MODE_PARAMETERS_CHANGED)
+  const { MODE_PARAMETERS_CHANGED } = ATTENTION
+  const told = others.filter(({ attention }) => (Atomics.load(attention, 0) & MODE_PARAMETERS_CHANGED) === 0)
+  for (const { attention } of others) raise(attention, MODE_PARAMETERS_CHANGED)
+  const kept = yield { type: 'persist' }
+  if (kept < 0) {
+    server.unit.state.change(MODE_FLAGS, before)
+    for (const { attention } of told) clear(attention, MODE_PARAMETERS_CHANGED)
+    task.fail(SENSE.INTERNAL_TARGET_FAILURE)
+    return
+  }
   yield { type: 'announce', nexuses: others, attention: SENSE.MODE_PARAMETERS_CHANGED }
   const cacheOff = (before & ~after & FLAG.WRITE_CACHE) !== 0
   const protectedNow = (after & ~before & FLAG.SOFTWARE_WRITE_PROTECT) !== 0

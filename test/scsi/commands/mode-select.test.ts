@@ -1,5 +1,5 @@
 import t from 'tap'
-import { takeAttention } from '../../../scsi/index.js'
+import { ATTENTION, raiseAttention, Task, takeAttention } from '../../../scsi/index.js'
 import { SENSE } from '../../../scsi/sense.js'
 import { STATUS } from '../../../scsi/status.js'
 import { FLAG, MODE_FLAGS } from '../../../scsi/unit-state.js'
@@ -38,6 +38,7 @@ t.test('the write cache goes off: others are told, what is under way ends, what 
   t.same(
     unit.initiator.effects,
     [
+      { type: 'persist' },
       { type: 'announce', nexuses: [other.unitNexus], attention: SENSE.MODE_PARAMETERS_CHANGED },
       { type: 'fence' },
       { type: 'flush' },
@@ -63,22 +64,49 @@ t.test('each write is durable when there is no write cache', async (t) => {
   t.equal(fua(), false)
 })
 
+/** Starts MODE SELECT(6) of the list in the unit's server: what it yields is the caller's to end. */
+function begin({ server, unitNexus }: Fixture, list: string) {
+  const task = new Task()
+  task.parameters = bytes(list)
+  task.parameterLength = task.dataOutLength = task.parameters.length
+  task.cdbBytes.set([0x15, 0x10, 0, 0, task.parameterLength])
+  const effects = server.execute(task, unitNexus)!
+  const types: string[] = []
+  /** Ends effects as given; whether the command has ended. */
+  const end = (...results: number[]): boolean => {
+    let done = false
+    for (const result of results) {
+      const step = effects.next(result)
+      done = step.done === true
+      if (!step.done) types.push(step.value.type)
+    }
+    return done
+  }
+  end(0)
+  return { task, types, end }
+}
+
 t.test('a flush that fails', async (t) => {
   const unit = fixture()
-  const effects = unit.server.execute(
-    Object.assign(unit.initiator.task, { parameters: bytes(`00*4 ${CACHE_OFF}`), parameterLength: 24 }),
-    unit.unitNexus,
-  )
-  t.equal(effects, null, 'TEST UNIT READY is none of the server')
-  t.equal(unit.initiator.task.senseCode, SENSE.INTERNAL_TARGET_FAILURE)
-  unit.initiator.task.cdbBytes.set(bytes('15 10 00 00 18 00'))
-  const steps = unit.server.execute(unit.initiator.task, unit.unitNexus)!
-  t.same(
-    [steps.next(0).value, steps.next(0).value, steps.next(0).value].map((each) => each!.type),
-    ['announce', 'fence', 'flush'],
-  )
-  t.equal(steps.next(-5).done, true)
-  t.equal(unit.initiator.task.senseCode, SENSE.WRITE_ERROR)
+  const { task, types, end } = begin(unit, `00*4 ${CACHE_OFF}`)
+  t.equal(end(0, 0, 0), false)
+  t.same(types, ['persist', 'announce', 'fence', 'flush'])
+  t.equal(end(-5), true)
+  t.equal(task.senseCode, SENSE.WRITE_ERROR)
+})
+
+t.test('what cannot be kept is taken back', async (t) => {
+  const unit = fixture()
+  const [told, knew] = [unit.join('told').unitNexus, unit.join('knew').unitNexus]
+  raiseAttention(knew.attention, ATTENTION.MODE_PARAMETERS_CHANGED)
+  const { task, types, end } = begin(unit, `00*4 ${CACHE_OFF}`)
+  t.equal(unit.state.flags & FLAG.WRITE_CACHE, 0)
+  t.equal(end(-28), true)
+  t.same(types, ['persist'])
+  t.equal(task.senseCode, SENSE.INTERNAL_TARGET_FAILURE)
+  t.equal(unit.state.flags & MODE_FLAGS, FLAG.WRITE_CACHE)
+  t.equal(takeAttention(told.attention), 0)
+  t.equal(takeAttention(knew.attention), SENSE.MODE_PARAMETERS_CHANGED, 'that of an earlier change stays')
 })
 
 t.test('what is not changed has no effect', async (t) => {
@@ -96,7 +124,11 @@ t.test('what is not changed has no effect', async (t) => {
 t.test('descriptor format sense data', async (t) => {
   const unit = fixture()
   t.equal(select6(unit, control('06', '00')).status, STATUS.GOOD)
-  t.equal(unit.initiator.effects.length, 1, 'nothing has to be waited for')
+  t.same(
+    unit.initiator.effects.map(({ type }) => type),
+    ['persist', 'announce'],
+    'no command has to be waited for',
+  )
   t.equal(unit.initiator.send('ff 00 00 00 00 00').sense, normal('72 05 20 00 00*4'))
   t.equal(unit.initiator.send('1a 08 0a 00 ff 00').data, normal(`0f 00 10 00 ${control('06', '00')}`))
   t.equal(select6(unit, control('ff', '00')).sense, normal('72 05 26 00 00 00 00 08 02 06 00 00 8f 00 06 00'))
@@ -110,7 +142,7 @@ t.test('software write protection', async (t) => {
   t.equal(select6(unit, control('02', '08')).status, STATUS.GOOD)
   t.same(
     unit.initiator.effects.map(({ type }) => type),
-    ['announce', 'fence'],
+    ['persist', 'announce', 'fence'],
   )
   takeAttention(other.unitNexus.attention)
   const write = '2a 00 00 00 00 00 00 00 01 00'
