@@ -4,6 +4,7 @@
 import yargs, { type Options } from 'yargs'
 import { resolveConfig } from './config.js'
 import { readConfigFile } from './config-file.js'
+import type { Settings } from './config-schema.js'
 import { type DaemonConfig, LOG_FORMATS, LOG_LEVELS } from './daemon-config.js'
 import { flagsFromEnvironment } from './environment.js'
 import { UsageError } from './errors.js'
@@ -46,7 +47,10 @@ const FLAGS: Readonly<Record<string, { describe: string; group: string; isSwitch
     describe: 'print what this back end is, as JSON, and exit',
     isSwitch: true,
   },
-  'state-dir': { group: 'Daemon:', describe: 'not supported by this version', hidden: true },
+  'state-dir': {
+    group: 'Daemon:',
+    describe: 'keep reservations, mode pages and unit attentions there [$STATE_DIRECTORY; else nowhere]',
+  },
   takeover: {
     group: 'Daemon:',
     describe: 'take over from the daemon that is live at --control-socket, if there is one',
@@ -73,15 +77,18 @@ export function parseCommandLine(args: readonly string[], environment: NodeJS.Pr
     if (flags[one] !== undefined) delete inherited[other]
     if (flags[other] !== undefined) delete inherited[one]
   }
-  return { kind: 'serve', config: configFromFlags({ ...inherited, ...flags }) }
+  const settings = settingsFrom({ ...inherited, ...flags })
+  // systemd has one directory, or several (systemd.exec(5), StateDirectory=).
+  const stateDir = settings['state-dir'] ?? environment.STATE_DIRECTORY?.split(':')[0]
+  return { kind: 'serve', config: resolveConfig({ ...settings, ...(stateDir && { 'state-dir': stateDir }) }) }
 }
 
-function configFromFlags(flags: Flags): DaemonConfig {
+function settingsFrom(flags: Flags): Settings {
   const settings = settingsFromFlags(flags)
-  if (flags.config === undefined) return resolveConfig(settings)
+  if (flags.config === undefined) return settings
   if (Array.isArray(flags.config)) throw new UsageError(`--config is given ${flags.config.length} times`)
   const file = String(flags.config)
-  return resolveConfig(mergeSettings(readConfigFile(file), settings, file))
+  return mergeSettings(readConfigFile(file), settings, file)
 }
 
 /** Runs yargs: the flags that were given, or the text that --help or --version asks for. */

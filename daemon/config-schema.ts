@@ -154,7 +154,7 @@ export const configSchema = z.strictObject({
   control: controlSchema.optional(),
   log: logSchema.optional(),
   'stop-timeout': field.seconds(3600).optional(),
-  'state-dir': field.unsupported().optional(),
+  'state-dir': field.text('the path of a directory').optional(),
   takeover: field.onOff().optional(),
 })
 /** The whole configuration, each value of the right type, nothing resolved yet. */

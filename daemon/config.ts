@@ -49,6 +49,7 @@ export function resolveConfig(settings: Settings, host: Host = { cpus: available
     ...(settings.metrics?.listen !== undefined && { metricsListen: settings.metrics.listen }),
     ...(controlSocket !== undefined && { controlSocket }),
     stopTimeoutSeconds: settings['stop-timeout'] ?? STOP_TIMEOUT_SECONDS,
+    ...(settings['state-dir'] !== undefined && { stateDir: settings['state-dir'] }),
     ...(settings.takeover === true && { takeover: true }),
     logLevel: settings.log?.level ?? 'info',
     logFormat: settings.log?.format ?? 'text',

@@ -1,4 +1,5 @@
 /** The LUNs of one controller: their addresses, their nexuses, and what is held for them. They come and go. */
+import { DeviceError } from 'vhost-user-protocol-ts'
 import type { UnitSpec } from '../iothreads/index.js'
 import { ATTENTION, createNexusWords, raiseAttention, type TargetPort } from '../scsi/index.js'
 import type { LunPlace } from './daemon-config.js'
@@ -93,6 +94,7 @@ export class ControllerLuns {
     this.#members.set(place.id, { lun, place, nexus })
     lun.nexuses.add(nexus)
     lun.executor.server.reservations.publish()
+    lun.keeper?.welcome(nexus)
   }
 
   #check({ config, nexuses }: Lun, { id, target, lun, readOnly }: LunPlace): void {
@@ -159,6 +161,9 @@ export class ControllerLuns {
       for (const { lun } of this.#members.values()) {
         await lun.lock?.acquireWithin(patience)
         held.push(lun)
+        await lun.keeper?.open().catch((error: unknown) => {
+          throw new DeviceError('VUS_STATE', error instanceof Error ? error.message : String(error))
+        })
       }
     } catch (error) {
       for (const { lock } of held) lock?.release()

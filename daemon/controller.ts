@@ -112,6 +112,7 @@ export class Controller implements BackendDevice {
   /** That the driver has accepted. */
   #driverFeatures = 0n
   #detached = false
+  #leaving = false
 
   /** @param iothreads of each request queue @param luns in the order of the configuration */
   constructor(
@@ -424,7 +425,13 @@ export class Controller implements BackendDevice {
     return this.#configSpace.accepts(offset, bytes)
   }
 
+  /** The daemon ends: what its front end has is not lost by that. */
+  leave(): void {
+    this.#leaving = true
+  }
+
   async disconnect(): Promise<void> {
+    if (!this.#leaving) await Promise.all(this.#luns.nexuses.map((nexus) => nexus.unit.lose(nexus)))
     this.#driverFeatures = 0n
     this.#eventRing.reset()
     allowRemoval(this.#luns.nexuses)

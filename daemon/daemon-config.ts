@@ -94,6 +94,8 @@ export interface DaemonConfig {
   readonly metricsListen?: ListenAddress
   /** Where the control API listens, as given. Absent: there is none. */
   readonly controlSocket?: string
+  /** Where what outlives the daemon is kept, as given. Absent: nothing is. */
+  readonly stateDir?: string
   readonly stopTimeoutSeconds: number
   /** A live daemon at the control socket is asked to leave, and its sockets are taken. Then `controlSocket` is there, and no `fd`. */
   readonly takeover?: boolean

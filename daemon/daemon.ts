@@ -17,6 +17,7 @@ import { Lun } from './lun.js'
 import { Metrics, type QueueSource } from './metrics.js'
 import { MetricsServer } from './metrics-server.js'
 import type { RunningDaemon } from './run.js'
+import { openStateDir } from './state-dir.js'
 import type { Takeover } from './takeover.js'
 import { daemonVersion } from './version.js'
 
@@ -102,7 +103,13 @@ class Daemon implements RunningDaemon {
   }
 
   async start(): Promise<void> {
-    for (const lun of this.#config.luns) this.#luns.set(lun.id, Lun.open(lun))
+    const { luns, stateDir } = this.#config
+    const keepIn = stateDir === undefined ? undefined : openStateDir(stateDir)
+    for (const config of luns) {
+      const lun = Lun.open(config)
+      this.#luns.set(config.id, lun)
+      if (keepIn !== undefined) lun.keepIn(keepIn)
+    }
     const takeover = await this.#findPredecessor()
     if (takeover === undefined) await this.#startAlone()
     else await this.#startBeside(takeover)
@@ -122,6 +129,7 @@ class Daemon implements RunningDaemon {
     this.#openListeners()
     await this.#listenForMetrics()
     if (controlSocket !== undefined) await this.#listenForControl(controlSocket)
+    for (const { keeper } of this.#luns.values()) await keeper?.open()
     await this.#iothreads.start(iothreads)
     for (const [i, controller] of controllers.entries()) this.#serve(await this.#make(controller), this.#opened[i]!)
   }
@@ -145,7 +153,10 @@ class Daemon implements RunningDaemon {
     await import('./control/server.js')
     await takeover.connect()
     this.#openListeners(takeover.bind)
-    for (const lun of this.#luns.values()) lun.lock?.expectWithin(takeover.patience)
+    for (const { lock, keeper } of this.#luns.values()) {
+      lock?.expectWithin(takeover.patience)
+      keeper?.expectWithin(takeover.patience)
+    }
     const leaving = takeover.leave()
     leaving.catch(() => {})
     for (const [i, controller] of made.entries()) this.#serve(controller, this.#opened[i]!)
@@ -275,11 +286,16 @@ class Daemon implements RunningDaemon {
     await Promise.all(Array.from(this.#luns.values(), ({ executor }) => executor.close()))
     await Promise.all(
       this.#served.map(async ({ controller, session }) => {
+        controller.leave()
         await session?.close()
-        await controller.detach()
       }),
     )
+    await Promise.all(Array.from(this.#luns.values(), ({ keeper }) => keeper?.freeze()))
+    await Promise.all(this.#served.map(({ controller }) => controller.detach()))
     await this.#iothreads.stop()
-    for (const lun of this.#luns.values()) lun.close()
+    for (const lun of this.#luns.values()) {
+      lun.close()
+      await lun.keeper?.close()
+    }
   }
 }

@@ -22,16 +22,8 @@ export type Flags = Readonly<Record<string, unknown>>
 
 const CONTROLLER_FLAGS = ['socket-path', 'fd', 'socket-mode', 'socket-group', 'num-queues'] as const
 
-/** Flags of the outside surface whose function this version lacks. */
-const UNSUPPORTED_FLAGS = ['state-dir'] as const
-
 /** Checks each flag and joins them. Throws UsageError or ConfigError. */
 export function settingsFromFlags(flags: Flags): Settings {
-  for (const flag of UNSUPPORTED_FLAGS) {
-    if (flags[flag] !== undefined && flags[flag] !== false) {
-      throw new UsageError(`--${flag} is not supported by this version`)
-    }
-  }
   const luns = repeated(flags, 'lun').map(parseLunOption)
   const iothreads = repeated(flags, 'iothread').map(parseIothreadOption)
   const controller = controllerFromFlags(flags)
@@ -39,6 +31,7 @@ export function settingsFromFlags(flags: Flags): Settings {
   const control = checkFlag(controlSchema.shape.socket, flags, 'control-socket')
   const level = checkFlag(logSchema.shape.level, flags, 'log-level')
   const format = checkFlag(logSchema.shape.format, flags, 'log-format')
+  const stateDir = checkFlag(configSchema.shape['state-dir'], flags, 'state-dir')
   const stopTimeout = checkFlag(configSchema.shape['stop-timeout'], flags, 'stop-timeout')
   return {
     ...(luns.length > 0 && { luns }),
@@ -49,6 +42,7 @@ export function settingsFromFlags(flags: Flags): Settings {
     ...((level !== undefined || format !== undefined) && {
       log: { ...(level !== undefined && { level }), ...(format !== undefined && { format }) },
     }),
+    ...(stateDir !== undefined && { 'state-dir': stateDir }),
     ...(stopTimeout !== undefined && { 'stop-timeout': stopTimeout }),
     ...(flags.takeover === true && { takeover: true }),
   }

@@ -6,9 +6,11 @@ import { FLAG, LogicalUnit, type UnitConfig, type UnitNexus, UnitServer, UnitSta
 import type { LunConfig } from './daemon-config.js'
 import { errorCode, errorReason, StartError } from './errors.js'
 import { ImageLock } from './image-lock.js'
+import type { StateDir } from './state-dir.js'
 import type { ManagedNexus } from './task-manager.js'
 import { flush, performEffect } from './unit-effects.js'
 import { UnitExecutor } from './unit-executor.js'
+import { UnitKeeper } from './unit-keeper.js'
 
 /** Without updates of the access time at each read, which only a file's owner may ask for. */
 function openImage(path: string, access: number): number {
@@ -44,6 +46,8 @@ export class Lun {
   readonly nexuses = new Set<LunNexus>()
   /** Of commands that IOThreads leave to the main thread. */
   readonly executor: UnitExecutor
+  /** Keeps the unit's state beyond the end of the process; undefined: nobody does. */
+  keeper: UnitKeeper | undefined
   readonly #fd: number
   readonly #mapping: Mapping | undefined
 
@@ -76,7 +80,29 @@ export class Lun {
     const flags = (config.readOnly ? FLAG.READ_ONLY : 0) | (config.writeCache ? FLAG.WRITE_CACHE : 0)
     this.state = UnitState.create(config.size / blockSize, flags)
     const server = new UnitServer(new LogicalUnit(this.unit, this.state), this.nexuses)
-    this.executor = new UnitExecutor(server, (effect, nexus) => performEffect(this, effect, nexus))
+    this.executor = new UnitExecutor(
+      server,
+      (effect, nexus) => performEffect(this, effect, nexus),
+      () => this.keep(),
+    )
+  }
+
+  /** Has what guests change of the unit outlive the daemon. */
+  keepIn({ path, bootId }: StateDir): void {
+    const { id, wwn, serial, driver } = this.config
+    const { server } = this.executor
+    this.keeper = new UnitKeeper(path, bootId, { id, wwn, serial, volatile: driver === 'memory', server })
+  }
+
+  /** Resolves when the unit's state is on disk, if it is kept: 0, or -errno. */
+  async keep(): Promise<number> {
+    return this.keeper === undefined ? 0 : this.keeper.keep()
+  }
+
+  /** The I_T nexus is lost: what it has RESERVEd is free (SPC-2 5.5.1). */
+  async lose(nexus: ManagedNexus): Promise<void> {
+    const lost = [...this.nexuses].find((each) => each === nexus)
+    if (lost !== undefined && this.executor.server.reservations.lose(lost)) await this.keep()
   }
 
   /** @throws StartError where the medium cannot be had */
@@ -123,11 +149,13 @@ export class Lun {
   async reset(told: readonly ManagedNexus[]): Promise<void> {
     const nexuses = [...this.nexuses].filter((nexus) => told.includes(nexus))
     if (this.executor.server.reset(nexuses)) await flush(this)
+    await this.keep()
   }
 
   /** The driver behind a nexus begins anew. */
   async begin(nexus: LunNexus): Promise<void> {
     if (this.executor.server.begin(nexus)) await flush(this)
+    await this.keep()
   }
 
   /** Lets go of the medium. No IOThread uses it any more. */

@@ -10,6 +10,8 @@ export interface ManagedUnit {
   readonly nexuses: ReadonlySet<ManagedNexus>
   /** LOGICAL UNIT RESET, after all tasks were aborted; resolves when all of its effects are there. `told`: who hears of it. */
   reset(told: readonly ManagedNexus[]): Promise<void>
+  /** A nexus of its is lost. */
+  lose(nexus: ManagedNexus): Promise<void>
 }
 
 /** Where a controller's commands are. */
@@ -78,7 +80,9 @@ async function query(nexus: ManagedNexus, tag: Tag | null): Promise<number> {
 /** SAM-5 7.7: the tasks of this initiator alone, on all units of the target. */
 async function resetNexuses(nexuses: readonly ManagedNexus[], { epoch }: TaskManagementRequest): Promise<number> {
   await Promise.all(nexuses.map((nexus) => cancel(nexus, null, CANCEL.RESET, () => epoch.over)))
-  if (!epoch.over) nexusReset(nexuses)
+  if (epoch.over) return RESPONSE.OK
+  nexusReset(nexuses)
+  await Promise.all(nexuses.map((nexus) => nexus.unit.lose(nexus)))
   return RESPONSE.OK
 }
 

@@ -30,6 +30,7 @@ export type Perform = (effect: PerformedEffect, nexus: UnitNexus) => Promise<num
 export class UnitExecutor {
   readonly server: UnitServer
   readonly #perform: Perform
+  readonly #settle: () => Promise<unknown>
   #waiting: Waiting[] = []
   #runs = false
   readonly #beside = new Map<Beside, Promise<void>>()
@@ -37,9 +38,11 @@ export class UnitExecutor {
   readonly #recalled = new WeakSet<ForwardedTask>()
   #closed = false
 
-  constructor(server: UnitServer, perform: Perform) {
+  /** @param settle what comes between the last effect of a command and its answer */
+  constructor(server: UnitServer, perform: Perform, settle: () => Promise<unknown> = async () => {}) {
     this.server = server
     this.#perform = perform
+    this.#settle = settle
   }
 
   /** Executes a command that came through `nexus`, in its turn. Rejects with an error of ours that leaves commands without an answer. */
@@ -72,6 +75,7 @@ export class UnitExecutor {
         }
         step = effects.next(await this.#perform(effect, nexus))
       }
+      await this.#settle()
     }
     conclude(forwarded, task)
   }

@@ -156,6 +156,7 @@ export class UnitServer {
   begin(nexus: UnitNexus): boolean {
     const hadCache = this.#hasCache
     powerOn([nexus])
+    this.reservations.lose(nexus)
     if (this.nexuses.size === 1) this.unit.state.change(MODE_FLAGS, this.unit.state.defaults)
     return hadCache && !this.#hasCache
   }

@@ -123,7 +123,6 @@ t.test('help and version are text', (t) => {
   ]) {
     t.ok(help.includes(word), word)
   }
-  t.notMatch(help, /state-dir/, 'what is not supported is not advertised')
   t.equal(text(['--version']), `${daemonVersion()}\n`)
   t.equal(text(['--version', '--num-queues=999']), `${daemonVersion()}\n`)
   t.end()

@@ -63,7 +63,6 @@ t.test('faults', (t) => {
       "--iothread-vq-mapping: Parameter 'iothread-vq-mapping[0].iothread' is missing",
     ],
     [{ 'iothread-vq-mapping': ['[]', '[]'] }, '--iothread-vq-mapping is given 2 times'],
-    [{ 'state-dir': 'x' }, '--state-dir is not supported by this version'],
     [{ 'control-socket': '' }, '--control-socket: expected the path of a socket, got ""'],
     [{ 'control-socket': ['a', 'b'] }, '--control-socket is given 2 times'],
     [{ takeover: true, fd: '3' }, '--takeover and --fd cannot be given at the same time'],

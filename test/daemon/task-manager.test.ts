@@ -61,7 +61,7 @@ interface Unit extends ManagedUnit {
 
 function unit(): Unit {
   const state = UnitState.create(1024)
-  return { nexuses: new Set(), reset: async (told) => logicalUnitReset(state, told) }
+  return { nexuses: new Set(), reset: async (told) => logicalUnitReset(state, told), lose: async () => {} }
 }
 
 function nexus(unit: Unit, controller: string, placement: Placement, target: number, lun: number) {
