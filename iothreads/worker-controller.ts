@@ -6,6 +6,7 @@ import type { Driver } from './drivers/driver.js'
 import { FileDriver } from './drivers/file.js'
 import { MemoryDriver } from './drivers/memory.js'
 import { NullDriver } from './drivers/null.js'
+import { ReadOnlyDriver } from './drivers/read-only.js'
 import type { EventEngine } from './event-engine.js'
 import type { Forwarding } from './forwarding.js'
 import type { Medium, UnitSpec } from './messages.js'
@@ -63,7 +64,8 @@ function makeUnits(specs: readonly UnitSpec[], parts: DriverParts): Units {
       map.addTarget(spec.target, target)
     }
     target.add(nexus)
-    const driver = createDriver(spec.medium, parts)
+    const plain = createDriver(spec.medium, parts)
+    const driver = nexus.readOnly ? new ReadOnlyDriver(plain) : plain
     if (driver.delayLine !== null) delayLines.push(driver.delayLine)
     const gate = parts.gates.open(spec.gate, spec.config.atomicWrites === true)
     gates.push(spec.gate)

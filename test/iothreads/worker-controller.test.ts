@@ -4,6 +4,7 @@ import { Doorbells } from '../../iothreads/doorbells.js'
 import { FileDriver } from '../../iothreads/drivers/file.js'
 import { MemoryDriver } from '../../iothreads/drivers/memory.js'
 import { NullDriver } from '../../iothreads/drivers/null.js'
+import { ReadOnlyDriver } from '../../iothreads/drivers/read-only.js'
 import { EpollEngine } from '../../iothreads/epoll-engine.js'
 import { Forwarding } from '../../iothreads/forwarding.js'
 import type { Medium } from '../../iothreads/messages.js'
@@ -80,6 +81,21 @@ t.test('units in their order, each with the driver of its medium', async (t) => 
   task.dataInLength = 64
   controller.units.targetOf(1, 0)!.execute(3, task)
   t.equal(task.dataIn[3], 3 * 8)
+})
+
+t.test('what is read-only has a driver that writes nothing', async (t) => {
+  const parts = makeParts(t)
+  const specs = [
+    unitSpec(nothing, { lun: 0 }),
+    unitSpec(nothing, { lun: 1, readOnly: true }),
+    unitSpec(delayed, { lun: 2, config: { readOnly: true } }),
+  ]
+  const { units, delayLines } = new WorkerController(specs, parts, FORWARDING)
+  t.strictSame(
+    units.bindings.map(({ driver }) => driver.constructor),
+    [NullDriver, ReadOnlyDriver, ReadOnlyDriver],
+  )
+  t.equal(delayLines.length, 1)
 })
 
 t.test('files that the engine reads are made known to it, as long as they are used', async (t) => {
