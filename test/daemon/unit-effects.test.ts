@@ -1,7 +1,12 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { constants, readFileSync, writeFileSync } from 'node:fs'
+import { close, createEventfd, ERRNO, openFd } from 'memfd-mmap'
 import t, { type Test } from 'tap'
-import { RESPONSE, TMF } from 'vhost-user-protocol-ts'
-import { SENSE, STATUS } from '../../scsi/index.js'
+import { EVENT_TYPE, RESPONSE, TMF } from 'vhost-user-protocol-ts'
+import type { Lun, LunNexus } from '../../daemon/lun.js'
+import { performEffect } from '../../daemon/unit-effects.js'
+import type { PerformedEffect } from '../../daemon/unit-executor.js'
+import { CANCEL, type Command, type Medium } from '../../iothreads/index.js'
+import { FLAG, SENSE, STATUS, UnitState } from '../../scsi/index.js'
 import { copyList, naaUnit, segment } from '../scsi/support/copy-list.js'
 import { bytes } from '../scsi/support/hex.js'
 import { ControllerBed } from '../support/controller-bed.js'
@@ -64,6 +69,84 @@ const senseCode = ({ sense }: ScsiResult): number => (sense[2]! << 16) | (sense[
 /** Numbers that tell each place from every other one. */
 const pattern = (seed: number): Buffer =>
   Buffer.from(Uint32Array.from({ length: SIZE / 4 }, (_, i) => Math.imul(i + seed, 0x9e3779b1)).buffer)
+
+/** A LUN of no more than what an effect looks at, with two nexuses; what was told to IOThreads and drivers. */
+function effects(medium: Medium) {
+  const sent: [iothread: string, command: Command][] = []
+  const announced: [controller: string, type: number, reason: number][] = []
+  const iothread = (name: string) => ({
+    send: async (command: Command) => {
+      sent.push([name, command])
+      return name.length
+    },
+  })
+  const nexuses = new Set<LunNexus>()
+  const state = UnitState.create(1)
+  const lun = { medium, state, nexuses } as unknown as Lun
+  const join = (controller: string, iothreads: string[]): LunNexus => {
+    const nexus = {
+      ...{ controller, target: 1, lun: 2, unit: lun },
+      placement: { iothreads: iothreads.map(iothread), moving: undefined },
+      announce: (type: number, reason: number) => announced.push([controller, type, reason]),
+    } as unknown as LunNexus
+    nexuses.add(nexus)
+    return nexus
+  }
+  const [own, other] = [join('own', ['a', 'bb']), join('other', ['bb', 'ccc'])]
+  return {
+    lun,
+    state,
+    own,
+    other,
+    sent,
+    announced,
+    perform: (effect: PerformedEffect) => performEffect(lun, effect, own),
+  }
+}
+
+const MEMORY_MEDIUM: Medium = { kind: 'memory', fd: -1, address: 0 }
+
+t.test('a fence asks each IOThread of each controller', async (t) => {
+  const { perform, sent } = effects(MEMORY_MEDIUM)
+  t.equal(await perform({ type: 'fence' }), 0)
+  const at = (controller: string) => ({ type: 'fence', controller, target: 1, lun: 2 })
+  t.strictSame(sent, [
+    ['a', at('own')],
+    ['bb', at('own')],
+    ['bb', at('other')],
+    ['ccc', at('other')],
+  ])
+})
+
+t.test('an abort ends the commands of others, and counts them', async (t) => {
+  const { perform, own, other, sent } = effects(MEMORY_MEDIUM)
+  t.equal(await perform({ type: 'abort', nexuses: [own, other] }), 'bb'.length + 'ccc'.length)
+  const command = { type: 'cancel', controller: 'other', target: 1, lun: 2, tag: null, reason: CANCEL.ABORTED }
+  t.strictSame(sent, [
+    ['bb', command],
+    ['ccc', command],
+  ])
+})
+
+t.test('drivers hear of a unit attention', async (t) => {
+  const { perform, other, announced } = effects(MEMORY_MEDIUM)
+  t.equal(await perform({ type: 'announce', nexuses: [other], attention: SENSE.MODE_PARAMETERS_CHANGED }), 0)
+  t.strictSame(announced, [['other', EVENT_TYPE.PARAM_CHANGE, 0x012a]])
+})
+
+t.test('a flush, and one that fails', async (t) => {
+  t.equal(await effects(MEMORY_MEDIUM).perform({ type: 'flush' }), 0)
+  const fd = openFd(sparseImage(tempDir(t), 'disk', 1), constants.O_RDONLY)
+  // fdatasync of an eventfd is refused.
+  const eventfd = createEventfd()
+  t.teardown(() => [fd, eventfd].forEach(close))
+  const good = effects({ kind: 'file', fd, inline: false })
+  t.equal(await good.perform({ type: 'flush' }), 0)
+  t.equal(good.state.flags & FLAG.WRITE_FAULT, 0)
+  const bad = effects({ kind: 'file', fd: eventfd, inline: false })
+  t.equal(await bad.perform({ type: 'flush' }), -ERRNO.EINVAL)
+  t.equal(bad.state.flags & FLAG.WRITE_FAULT, FLAG.WRITE_FAULT, 'nobody is told again that what was written is safe')
+})
 
 t.test('EXTENDED COPY between files, memory and a null disk', async (t) => {
   const { initiator, paths } = await bench(t)
