@@ -2,10 +2,16 @@
 import { readdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import t from 'tap'
-import { reported } from '../support/deadline.js'
+import { featureMask, VHOST_USER_PROTOCOL_F } from 'vhost-user-protocol-ts'
+import { eventually, reported, within } from '../support/deadline.js'
+import { noted } from '../support/inflight/noted.js'
+import { read10 } from '../support/iothreads/cdb.js'
 import { Killer } from '../support/killer.js'
 import { times } from '../support/long.js'
+import { MortalDaemon } from '../support/mortal-daemon.js'
 import { RecoveryLoad } from '../support/recovery-load.js'
+import { Initiator } from '../support/vhost/initiator.js'
+import { QEMU_PROTOCOL_FEATURES } from '../support/vhost/negotiate.js'
 import { Reconnection } from '../support/vhost/reconnection.js'
 
 const PATIENCE = 120_000
@@ -37,6 +43,7 @@ t.test('daemons that take over from each other', async (t) => {
     t.same(await old.ended(PATIENCE), EXITS_WELL, 'the old one has nothing to complain of')
     await reported(guest.progress(1000), () => fresh.report())
     pauses.push(load.takeLongestPause())
+    await reconnection.reached(i + 1)
     t.equal(reconnection.count, i + 1, 'one new connection')
     t.strictSame(readdirSync(dirname(daemon.socketPath)).sort(), ['control.sock', 'scsi.sock'])
   }
@@ -80,3 +87,29 @@ for (const victim of ['old', 'fresh'] as const) {
     t.strictSame(readdirSync(dirname(daemon.socketPath)), [], 'nothing is left behind')
   })
 }
+
+t.test('what does not end in time is left to the next one', async (t) => {
+  const daemon = new MortalDaemon(t, ['--num-queues=1', '--stop-timeout=0.1'])
+  await daemon.start(['--lun=driver=null,delay-us=60000000'])
+  const initiator = await Initiator.connect(daemon.socketPath, {
+    protocolFeatures: QEMU_PROTOCOL_FEATURES | featureMask(VHOST_USER_PROTOCOL_F.INFLIGHT_SHMFD),
+    deadline: PATIENCE,
+  })
+  t.teardown(() => initiator.close())
+  const reconnection = new Reconnection(initiator, daemon.socketPath)
+  await initiator.ready(0, 0)
+  const commands = Array.from({ length: 4 }, () => initiator.submit({ cdb: read10(0, 1), dataIn: 512 }))
+  await eventually(PATIENCE, 'the requests in flight', () => (noted(initiator) === 4 ? true : undefined))
+  const { old, fresh } = daemon.takeOver(['--lun=driver=null'])
+  await daemon.ready(fresh)
+  t.same(await old.ended(PATIENCE), EXITS_WELL)
+  t.match(old.stderr, /WARN: I\/O is still in flight after 0.1 s: leaving it/)
+  t.match(fresh.stderr, /WARN: the daemon before has left with I\/O in flight/)
+  for (const { done } of commands) t.match(await within(PATIENCE, 'the answer', done), { response: 0 })
+  t.equal(initiator.request(0).driver.outstanding, 0)
+  t.equal(noted(initiator), 0)
+  await reconnection.reached(1)
+  reconnection.stop()
+  await initiator.close()
+  t.same(await daemon.stop(), EXITS_WELL)
+})

@@ -16,6 +16,11 @@ export class Reconnection {
     this.failed.catch(() => {})
   }
 
+  /** Resolves when it was connected anew that often. */
+  async reached(count: number): Promise<void> {
+    await eventually(PATIENCE, `connection ${count}`, () => (this.count >= count ? true : undefined))
+  }
+
   /** Connects no more. */
   stop(): void {
     this.#stopped = true
