@@ -13,14 +13,14 @@ import { QEMU_PROTOCOL_FEATURES } from '../support/vhost/negotiate.js'
 
 const PATIENCE = 120_000
 const QUEUES = 4
-const CLIENTS = 3 * QUEUES
+const CLIENTS = 16 * QUEUES
 const LBA = 8
 const KILLS = times(3)
 /** As many kills as it takes to abort something, but no more than this. */
 const MOST_KILLS = times(20)
 /** Increments between two kills, at most. */
 const PROGRESS = 60
-const MOMENT = 5
+const MOMENT = 2
 const PROTOCOL = QEMU_PROTOCOL_FEATURES | featureMask(VHOST_USER_PROTOCOL_F.INFLIGHT_SHMFD)
 /** COMMANDS CLEARED BY DEVICE SERVER, and the key of unit attentions. */
 const CLEARED = '11,47,2'
