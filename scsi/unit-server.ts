@@ -1,4 +1,5 @@
 import { NEXUS_WORD } from './access.js'
+import { OPCODE } from './command.js'
 import type { LogicalUnit } from './logical-unit.js'
 import { SENSE, type SenseCode } from './sense.js'
 import { STATUS } from './status.js'
@@ -108,6 +109,12 @@ export class UnitServer {
     return results
   }
 
+  /** What has become of a copy can be asked for until something else is done that the server has to do (SPC-4 5.17.4.3). */
+  #forgetCopies(opcode: number, nexus: UnitNexus): void {
+    if (opcode !== OPCODE.THIRD_PARTY_COPY_OUT && opcode !== OPCODE.THIRD_PARTY_COPY_IN)
+      this.#copies.get(nexus)?.discardAll()
+  }
+
   /** All but one. */
   others(nexus: UnitNexus): UnitNexus[] {
     return [...this.nexuses].filter((each) => each !== nexus)
@@ -131,6 +138,7 @@ export class UnitServer {
       task.end(STATUS.RESERVATION_CONFLICT)
       return null
     }
+    this.#forgetCopies(command.opcode, nexus)
     if (service !== null) return service(task, this, nexus)
     task.fail(SENSE.INTERNAL_TARGET_FAILURE)
     return null

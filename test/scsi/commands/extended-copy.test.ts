@@ -98,6 +98,22 @@ t.test('results are kept for the nexus that has asked', async (t) => {
   t.match(initiator.send(receive('00', '00')), { senseCode: SENSE.INVALID_FIELD_IN_CDB })
 })
 
+t.test('and are forgotten when the nexus does something else', async (t) => {
+  const { initiator } = fixture()
+  const copy = (identifier: number): Reply =>
+    send(initiator, copyList({ identifier, units: [NAA_UNIT], segments: [segment(1, 0, 8)] }))
+  t.equal(copy(3).status, 0)
+  t.equal(copy(4).status, 0)
+  t.equal(
+    initiator.send('28 00 00 00 00 00 00 00 01 00', { in: BLOCK }).status,
+    0,
+    'a command that no server is needed for',
+  )
+  t.equal(initiator.send(receive('00', '03')).status, 0)
+  t.equal(initiator.send('5e 00 00 00 00 00 00 00 08 00', { in: 8 }).status, 0)
+  t.equal(initiator.send(receive('00', '04')).senseCode, SENSE.INVALID_FIELD_IN_CDB)
+})
+
 t.test('units that are not to be reached or written', async (t) => {
   const { initiator, state, nexus } = fixture()
   const list = copyList({ flags: 0x18, identifier: 0, units: [NAA_UNIT], segments: [segment(1, 0, 8)] })
