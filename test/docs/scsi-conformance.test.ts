@@ -17,9 +17,9 @@ t.test('every command has its vectors', async (t) => {
     const path = join(ROOT, test)
     if (!t.ok(existsSync(path), test)) continue
     const { opcode } = command
-    const code = opcode.toString(16).padStart(2, '0')
-    // As hex text, or as a number in an array, in a call or by its name.
-    const vector = new RegExp(`['\`"\\s]${code}[ '\`$]|0x${code}\\b|OPCODE\\.`)
+    // As hex text, as a number, by its name, or made of the ten byte form's.
+    const codes = [opcode, (opcode & 0x1f) | 0x20].map((byte) => byte.toString(16).padStart(2, '0')).join('|')
+    const vector = new RegExp(`['\`"\\s](?:${codes})[ '\`$]|0x(?:${codes})\\b|OPCODE\\.`)
     t.match(readFileSync(path, 'utf8'), vector, `${name} in ${test}`)
   }
 })
