@@ -88,6 +88,7 @@ export const lunSchema = z.strictObject({
   werror: field.oneOfSupported(['report', 'ignore', 'stop', 'enospc'], ['report']).optional(),
   locking: field.oneOf(['auto', 'off']).optional(),
   'share-rw': field.onOff().optional(),
+  'space-threshold': field.size().optional(),
   'delay-us': field.wholeNumber(0, 60_000_000).optional(),
   'throttle-group': field.unsupported().optional(),
   ...throttling,

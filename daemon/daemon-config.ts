@@ -44,6 +44,8 @@ export interface LunConfig {
   /** Driver `null` only: each request takes this long. */
   readonly delayUs: number
   readonly locking: 'auto' | 'off'
+  /** Driver `file` with discard=unmap only: bytes of free space at which initiators are told that it gets short; absent: never. */
+  readonly spaceThreshold?: number
   /** Several controllers may write to it, and other processes to its image. */
   readonly shareRw: boolean
 }

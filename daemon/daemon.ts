@@ -17,6 +17,7 @@ import { Lun } from './lun.js'
 import { Metrics, type QueueSource } from './metrics.js'
 import { MetricsServer } from './metrics-server.js'
 import type { RunningDaemon } from './run.js'
+import { SpaceWatch } from './space-watch.js'
 import { openStateDir } from './state-dir.js'
 import type { Takeover } from './takeover.js'
 import { daemonVersion } from './version.js'
@@ -52,6 +53,7 @@ class Daemon implements RunningDaemon {
   readonly #metrics: Metrics
   readonly #iothreads: IothreadPool
   readonly #luns = new Map<string, Lun>()
+  #spaceWatch: SpaceWatch | undefined
   readonly #opened: Listener[] = []
   readonly #served: Served[] = []
   readonly #faults: FaultLog
@@ -113,6 +115,8 @@ class Daemon implements RunningDaemon {
     const takeover = await this.#findPredecessor()
     if (takeover === undefined) await this.#startAlone()
     else await this.#startBeside(takeover)
+    this.#spaceWatch = new SpaceWatch(this.#luns.values(), this.#log)
+    this.#spaceWatch.start()
     this.#ready = true
     void Promise.all(this.#opened.map(({ exhausted }) => exhausted)).then(() => this.#finish())
   }
@@ -280,6 +284,7 @@ class Daemon implements RunningDaemon {
   }
 
   async #stopAll(): Promise<void> {
+    this.#spaceWatch?.stop()
     for (const listener of this.#opened) listener.close()
     this.#controlServer?.retire()
     await this.#metricsServer?.close()

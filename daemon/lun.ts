@@ -73,6 +73,7 @@ export class Lun {
       removable,
       readOnly,
       discard: config.discard === 'unmap',
+      ...(config.spaceThreshold !== undefined && { spaceThreshold: config.spaceThreshold }),
       // Its content ends with the process: no failure leaves a part of a write. Of a file nothing of that kind is known, its pages
       // being written when the kernel likes to.
       atomicWrites: medium.kind === 'memory',

@@ -16,10 +16,14 @@ export const DEFAULTS = {
 } as const
 
 /** Keys that mean something to one driver only; elsewhere they would be ignored, so they are refused. */
-const DRIVER_KEYS: readonly [key: 'path' | 'size' | 'locking' | 'delay-us', drivers: readonly Driver[]][] = [
+const DRIVER_KEYS: readonly [
+  key: 'path' | 'size' | 'locking' | 'space-threshold' | 'delay-us',
+  drivers: readonly Driver[],
+][] = [
   ['path', ['file']],
   ['size', ['memory', 'null']],
   ['locking', ['file']],
+  ['space-threshold', ['file']],
   ['delay-us', ['null']],
 ]
 
@@ -63,6 +67,9 @@ function resolveLun(lun: LunSettings & { id: string }): LunConfig | string {
   if (physicalBlockSize < blockSize) {
     return `physical-block-size ${physicalBlockSize} is less than the block size ${blockSize}`
   }
+  if (lun['space-threshold'] !== undefined && lun.discard === 'ignore') {
+    return 'space-threshold has no meaning with discard=ignore'
+  }
   const readOnly = lun['read-only'] ?? false
   const medium = driver === 'file' ? fileMedium(lun.path, readOnly, blockSize) : blankMedium(lun.size, blockSize)
   if (typeof medium === 'string') return medium
@@ -86,6 +93,7 @@ function resolveLun(lun: LunSettings & { id: string }): LunConfig | string {
     delayUs: lun['delay-us'] ?? 0,
     locking: lun.locking ?? 'auto',
     shareRw: lun['share-rw'] ?? false,
+    ...(lun['space-threshold'] !== undefined && { spaceThreshold: lun['space-threshold'] }),
   }
 }
 

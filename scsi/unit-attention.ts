@@ -19,6 +19,7 @@ export const ATTENTION = {
   COMMANDS_CLEARED: 1 << 11,
   INQUIRY_DATA_CHANGED: 1 << 12,
   REPORTED_LUNS_CHANGED: 1 << 13,
+  SPACE_THRESHOLD: 1 << 14,
 } as const
 
 /** What may have ended a reservation: such a condition is reported before a reservation conflict (SAM-5 5.3.3). */
@@ -45,6 +46,7 @@ const CODES: readonly SenseCode[] = [
   SENSE.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR,
   SENSE.INQUIRY_DATA_HAS_CHANGED,
   SENSE.REPORTED_LUNS_DATA_HAS_CHANGED,
+  SENSE.THIN_PROVISIONING_SOFT_THRESHOLD_REACHED,
 ]
 
 /** Establishes a unit attention condition. A power on leaves nothing of what was pending before it. */

@@ -31,6 +31,8 @@ export interface UnitConfig {
    * Whether WRITE ATOMIC is there: the medium can show a write as a whole or not at all, also after a failure. Default: false.
    */
   readonly atomicWrites?: boolean
+  /** Bytes of free space at which initiators are told that it gets short (UnitState.space). Absent: they never are. */
+  readonly spaceThreshold?: number
   /** Nothing writes to this unit, whatever its state says. */
   readonly readOnly: boolean
 }

@@ -38,7 +38,16 @@ export const UNUSUAL =
 export const MODE_FLAGS = FLAG.WRITE_CACHE | FLAG.DESCRIPTOR_SENSE | FLAG.SOFTWARE_WRITE_PROTECT
 
 /** Byte offsets in the shared memory of a unit. */
-const STATE = { FLAGS: 0, GENERATION: 4, CAPACITY: 8, DEFAULTS: 16, PROGRESS: 20, SIZE: 64 } as const
+const STATE = {
+  FLAGS: 0,
+  GENERATION: 4,
+  CAPACITY: 8,
+  DEFAULTS: 16,
+  PROGRESS: 20,
+  AVAILABLE: 24,
+  USED: 32,
+  SIZE: 64,
+} as const
 
 /**
  * What all threads share of a logical unit. The owner writes it, every worker reads it, so each field is one load: the
@@ -100,6 +109,16 @@ export class UnitState {
   clear(flags: number): void {
     Atomics.and(this.words, STATE.FLAGS >>> 2, ~flags)
     Atomics.add(this.words, STATE.GENERATION >>> 2, 1)
+  }
+
+  /** Bytes that the medium can still be given, and that it takes: what UnitConfig.spaceThreshold is about; 0 until it was looked at. */
+  get space(): { readonly available: number; readonly used: number } {
+    return { available: this.#doubles[STATE.AVAILABLE >>> 3]!, used: this.#doubles[STATE.USED >>> 3]! }
+  }
+
+  setSpace(available: number, used: number): void {
+    this.#doubles[STATE.AVAILABLE >>> 3] = available
+    this.#doubles[STATE.USED >>> 3] = used
   }
 
   /** Logical blocks on the medium, 0 to 2^53 / block size. */

@@ -1,5 +1,6 @@
 import { LIMITS, mostAtomic, mostCompared } from '../block-limits.js'
 import { putU64 } from '../bytes.js'
+import { thresholdExponent } from '../space-threshold.js'
 import { discardGranularity, type UnitConfig } from '../unit-config.js'
 
 // Field offsets are those of the page; its header is cut off by whoever puts the page together.
@@ -65,7 +66,7 @@ export function blockDeviceCharacteristics(config: UnitConfig): Uint8Array {
 }
 
 /** Logical Block Provisioning (SBC-3 6.6.5). */
-const PROVISIONING = { FLAGS: 5, TYPE: 6, SIZE: 8 } as const
+const PROVISIONING = { THRESHOLD_EXPONENT: 4, FLAGS: 5, TYPE: 6, SIZE: 8 } as const
 const LBPU = 0x80
 const LBPWS = 0x40
 const LBPWS10 = 0x20
@@ -74,8 +75,9 @@ const LBPRZ = 0x04
 const THIN_PROVISIONED = 2
 
 /** Content of the Logical Block Provisioning page of a unit with discard. */
-export function logicalBlockProvisioning(): Uint8Array {
+export function logicalBlockProvisioning(config: UnitConfig): Uint8Array {
   const page = new Uint8Array(PROVISIONING.SIZE)
+  if (config.spaceThreshold !== undefined) page[PROVISIONING.THRESHOLD_EXPONENT] = thresholdExponent(config.blockSize)
   page[PROVISIONING.FLAGS] = LBPU | LBPWS | LBPWS10 | LBPRZ
   page[PROVISIONING.TYPE] = THIN_PROVISIONED
   return page.subarray(HEADER)

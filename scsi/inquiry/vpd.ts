@@ -65,7 +65,7 @@ export function diskVpdPages(config: UnitConfig, port: TargetPort | null = null)
     [VPD.BLOCK_DEVICE_CHARACTERISTICS, blockDeviceCharacteristics(config)],
   ]
   if (config.serial !== '') contents.push([VPD.UNIT_SERIAL_NUMBER, serialNumber(config.serial)])
-  if (config.discard) contents.push([VPD.LOGICAL_BLOCK_PROVISIONING, logicalBlockProvisioning()])
+  if (config.discard) contents.push([VPD.LOGICAL_BLOCK_PROVISIONING, logicalBlockProvisioning(config)])
   return vpdPages(PERIPHERAL.DISK, contents)
 }
 

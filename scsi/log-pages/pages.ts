@@ -1,8 +1,11 @@
+import type { LogicalUnit } from '../logical-unit.js'
 import type { Scratch } from '../scratch.js'
+import { thresholdSets } from '../space-threshold.js'
 
 /** Log page codes (SPC-4 7.3, SBC-3 6.4). */
 export const LOG_PAGE = {
   SUPPORTED_PAGES: 0x00,
+  LOGICAL_BLOCK_PROVISIONING: 0x0c,
   TEMPERATURE: 0x0d,
   INFORMATIONAL_EXCEPTIONS: 0x2f,
 } as const
@@ -44,8 +47,30 @@ const informationalExceptions: LogPage = {
   parameters: [{ code: 0x0000, value: [0, 0, UNKNOWN_TEMPERATURE, 0] }],
 }
 
-/** The log pages of a disk, ascending by code; those that list pages are made of this. */
-export const LOG_PAGES: readonly LogPage[] = [temperature, informationalExceptions]
+/** SCOPE of a resource count: of this unit alone, or of whatever shares the space. */
+const SCOPE = { DEDICATED: 1, SHARED: 2 } as const
+
+/** Logical Block Provisioning (SBC-3 6.4.4): how much is left and how much is used, in threshold sets. */
+function logicalBlockProvisioning({ state }: LogicalUnit): LogPage {
+  const { available, used } = state.space
+  return {
+    code: LOG_PAGE.LOGICAL_BLOCK_PROVISIONING,
+    parameters: [
+      { code: 0x0001, value: resourceCount(thresholdSets(available, Math.floor), SCOPE.SHARED) },
+      { code: 0x0002, value: resourceCount(thresholdSets(used), SCOPE.DEDICATED) },
+    ],
+  }
+}
+
+function resourceCount(sets: number, scope: number): number[] {
+  return [sets >>> 24, (sets >>> 16) & 0xff, (sets >>> 8) & 0xff, sets & 0xff, scope, 0, 0, 0]
+}
+
+/** The log pages of a unit, ascending by code; those that list pages are made of this. */
+export function logPages(unit: LogicalUnit): readonly LogPage[] {
+  const pages = [temperature, informationalExceptions]
+  return unit.config.spaceThreshold === undefined ? pages : [logicalBlockProvisioning(unit), ...pages]
+}
 
 /** Writes a log parameter. */
 export function putParameter(into: Scratch, { code, value }: LogParameter): void {

@@ -1,4 +1,5 @@
 import type { LogicalUnit } from '../logical-unit.js'
+import { thresholdSets } from '../space-threshold.js'
 import { FLAG } from '../unit-state.js'
 
 /** Mode page codes (SBC-3 6.5, SPC-4 7.5). */
@@ -13,7 +14,12 @@ export const MODE_PAGE = {
 } as const
 
 /** Subpage codes (SPC-4 7.5). */
-export const MODE_SUBPAGE = { NONE: 0x00, CONTROL_EXTENSION: 0x01, ALL: 0xff } as const
+export const MODE_SUBPAGE = {
+  NONE: 0x00,
+  CONTROL_EXTENSION: 0x01,
+  LOGICAL_BLOCK_PROVISIONING: 0x02,
+  ALL: 0xff,
+} as const
 
 /** A bit of a mode page that MODE SELECT changes: it stands for a flag of the unit's state, one of MODE_FLAGS. */
 export interface ChangeableBit {
@@ -54,14 +60,17 @@ const PAGE_0 = { subpage: MODE_SUBPAGE.NONE, changeable: [] as readonly Changeab
 
 /** AWRE and ARRE: reallocation is the medium's own affair, and automatic. */
 const AWRE_ARRE = 0xc0
+/** LBPERE: initiators are told of thresholds of logical block provisioning. */
+const LBPERE = 0x80
 
 /** Read-Write Error Recovery (SBC-3 6.5.8). */
 const readWriteErrorRecovery: ModePage = {
   ...PAGE_0,
   code: MODE_PAGE.READ_WRITE_ERROR_RECOVERY,
   length: 10,
-  fill(into) {
+  fill(into, { config }) {
     into.setUint8(0, AWRE_ARRE)
+    if (config.spaceThreshold !== undefined) into.setUint8(5, LBPERE)
   },
 }
 
@@ -146,6 +155,25 @@ const informationalExceptions: ModePage = {
   },
 }
 
+/** A threshold descriptor (SBC-3 6.5.9): ENABLED, of type 0 (soft), armed while what is left decreases. */
+const THRESHOLD = { FLAGS: 12, RESOURCE: 13, COUNT: 16 } as const
+const ENABLED = 0x80
+const AVAILABLE_RESOURCE = 0x01
+
+/** Logical Block Provisioning (SBC-3 6.5.9): one threshold, for all initiators (SITUA 0), which only the configuration sets. */
+const logicalBlockProvisioning: ModePage = {
+  ...PAGE_0,
+  code: MODE_PAGE.INFORMATIONAL_EXCEPTIONS,
+  subpage: MODE_SUBPAGE.LOGICAL_BLOCK_PROVISIONING,
+  length: 20,
+  fill(into, { config }) {
+    if (config.spaceThreshold === undefined) return
+    into.setUint8(THRESHOLD.FLAGS, ENABLED)
+    into.setUint8(THRESHOLD.RESOURCE, AVAILABLE_RESOURCE)
+    into.setUint32(THRESHOLD.COUNT, thresholdSets(config.spaceThreshold))
+  },
+}
+
 /** The mode pages of a disk, ascending by code and subpage. */
 export const MODE_PAGES: readonly ModePage[] = [
   readWriteErrorRecovery,
@@ -155,4 +183,5 @@ export const MODE_PAGES: readonly ModePage[] = [
   control,
   controlExtension,
   informationalExceptions,
+  logicalBlockProvisioning,
 ]

@@ -30,6 +30,15 @@ t.test('a capacity is a number of blocks', async (t) => {
   t.equal(state.capacity, 0)
 })
 
+t.test('space', async (t) => {
+  const state = UnitState.create(5)
+  t.same(state.space, { available: 0, used: 0 })
+  state.setSpace(2 ** 50, 7)
+  t.same(new UnitState(state.memory).space, { available: 2 ** 50, used: 7 })
+  t.equal(state.capacity, 5)
+  t.equal(state.progress, 0)
+})
+
 t.test('the flags are distinct bits, and a usual unit has none of the unusual ones', async (t) => {
   const flags = Object.values(FLAG)
   t.equal(

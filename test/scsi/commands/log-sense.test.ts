@@ -28,6 +28,15 @@ t.test('informational exceptions: none', async (t) => {
   }
 })
 
+t.test('logical block provisioning, where there is a threshold', async (t) => {
+  const { initiator, state } = fixture({ spaceThreshold: 2 ** 30 })
+  t.equal(initiator.send(logSense(0)).data, normal('00 00 00 04 00 0c 0d 2f'))
+  state.setSpace(5 * 2 ** 30 + 1, 2 ** 20 - 1)
+  const [available, used] = ['00 01 03 08 00 00 14 00 02 00*3', '00 02 03 08 00 00 00 01 01 00*3']
+  t.equal(initiator.send(logSense(0x0c)).data, normal(`0c 00 00 18 ${available} ${used}`))
+  t.equal(fixture().initiator.send(logSense(0x0c)).senseCode, SENSE.INVALID_FIELD_IN_CDB)
+})
+
 t.test('a page lists itself and no other', async (t) => {
   const { initiator } = fixture()
   const listed = initiator.send(logSense(0)).dataIn.slice(4)

@@ -13,9 +13,10 @@ const PAGES = {
   '1c': '1c 0a 08 00*9',
 }
 const CONTROL_EXTENSION = '4a 01 00 1c 00*28'
+const PROVISIONING = '5c 02 00 14 00*20'
 /** All page_0 pages, and all pages. */
 const ALL = Object.values(PAGES).join(' ')
-const ALL_SUBPAGES = ALL.replace(PAGES['1c'], `${CONTROL_EXTENSION} ${PAGES['1c']}`)
+const ALL_SUBPAGES = ALL.replace(PAGES['1c'], `${CONTROL_EXTENSION} ${PAGES['1c']} ${PROVISIONING}`)
 const SHORT = '00 00 08 00 00 00 02 00'
 const LONG = '00 00 00 00 00 00 08 00 00*4 00 00 02 00'
 
@@ -29,20 +30,21 @@ t.test('MODE SENSE(6), a page at a time', async (t) => {
       normal(`${(11 + size).toString(16)} 00 10 08 ${SHORT} ${page}`),
     )
     t.equal(initiator.send(`1a 08 ${code} 00 ff 00`).data, normal(`${(3 + size).toString(16)} 00 10 00 ${page}`))
-    if (code === '0a') continue
+    if (code === '0a' || code === '1c') continue
     t.equal(initiator.send(`1a 08 ${code} ff ff 00`).data, normal(`${(3 + size).toString(16)} 00 10 00 ${page}`))
   }
 })
 
 t.test('a subpage, and a page with its subpages', async (t) => {
   t.equal(initiator.send('1a 08 0a 01 ff 00').data, normal(`23 00 10 00 ${CONTROL_EXTENSION}`))
+  t.equal(initiator.send('1a 08 1c ff ff 00').data, normal(`27 00 10 00 ${PAGES['1c']} ${PROVISIONING}`))
   t.equal(initiator.send('1a 08 0a ff ff 00').data, normal(`2f 00 10 00 ${PAGES['0a']} ${CONTROL_EXTENSION}`))
   t.equal(initiator.send('1a 08 4a 01 ff 00').data, normal('23 00 10 00 4a 01 00 1c 00*28'))
 })
 
 t.test('all pages', async (t) => {
   t.equal(initiator.send('1a 00 3f 00 ff 00').data, normal(`67 00 10 08 ${SHORT} ${ALL}`))
-  t.equal(initiator.send('1a 08 3f ff ff 00').data, normal(`7f 00 10 00 ${ALL_SUBPAGES}`))
+  t.equal(initiator.send('1a 08 3f ff ff 00').data, normal(`97 00 10 00 ${ALL_SUBPAGES}`))
   t.equal(initiator.send('5a 00 3f 00 00 00 00 00 ff 00').data, normal(`00 6a 00 10 00 00 00 08 ${SHORT} ${ALL}`))
 })
 

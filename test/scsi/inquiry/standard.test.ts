@@ -7,7 +7,7 @@ t.test('standard INQUIRY data of a disk', async (t) => {
   t.equal(
     hex(standardInquiry(PERIPHERAL.DISK, CONFIG)),
     normal(
-      `00 00 06 12 5b 10 00 02 ${ascii('VENDOR', 8)} ${ascii('A PRODUCT', 16)} ${ascii('1.0', 4)}` +
+      `00 00 06 12 5b 18 00 02 ${ascii('VENDOR', 8)} ${ascii('A PRODUCT', 16)} ${ascii('1.0', 4)}` +
         ' 00*22 00 a0 04 60 04 c0 00*32',
     ),
   )

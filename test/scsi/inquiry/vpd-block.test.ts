@@ -24,10 +24,13 @@ t.test('Block Limits without UNMAP and WRITE ATOMIC', async (t) => {
 })
 
 t.test('Block Device Characteristics', async (t) => {
-  t.equal(hex(blockDeviceCharacteristics(CONFIG)), normal('00 01 00*58'))
-  t.equal(hex(blockDeviceCharacteristics({ ...CONFIG, rotationRate: 7200 })), normal('1c 20 00*58'))
+  t.equal(hex(blockDeviceCharacteristics(CONFIG)), normal('00 01 00 40 00*56'))
+  t.equal(hex(blockDeviceCharacteristics({ ...CONFIG, rotationRate: 7200 })), normal('1c 20 00 40 00*56'))
+  t.equal(hex(blockDeviceCharacteristics({ ...CONFIG, discard: false })), normal('00 01 00*58'))
 })
 
 t.test('Logical Block Provisioning', async (t) => {
-  t.equal(hex(logicalBlockProvisioning()), normal('00 e4 02 00'))
+  t.equal(hex(logicalBlockProvisioning(CONFIG)), normal('00 e4 02 00'))
+  t.equal(hex(logicalBlockProvisioning({ ...CONFIG, spaceThreshold: 5 })), normal('0b e4 02 00'))
+  t.equal(hex(logicalBlockProvisioning({ ...CONFIG, blockSize: 4096, spaceThreshold: 5 })), normal('08 e4 02 00'))
 })

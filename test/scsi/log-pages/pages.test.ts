@@ -1,15 +1,19 @@
 import t from 'tap'
-import { LOG_PAGES, putParameter } from '../../../scsi/log-pages/pages.js'
+import { logPages, putParameter } from '../../../scsi/log-pages/pages.js'
 import { scratch } from '../../../scsi/scratch.js'
+import { fixture } from '../support/fixture.js'
 import { hex } from '../support/hex.js'
 
 t.test('pages and parameters ascend by code', async (t) => {
   const ascends = (codes: readonly number[]): boolean => codes.every((code, i) => i === 0 || code > codes[i - 1]!)
-  t.ok(ascends(LOG_PAGES.map((page) => page.code)))
-  for (const page of LOG_PAGES) {
-    t.ok(page.code > 0 && page.code < 0x3f)
-    t.ok(page.parameters.length > 0)
-    t.ok(ascends(page.parameters.map((parameter) => parameter.code)))
+  for (const changes of [{}, { spaceThreshold: 0 }]) {
+    const pages = logPages(fixture(changes).unit)
+    t.ok(ascends(pages.map((page) => page.code)))
+    for (const page of pages) {
+      t.ok(page.code > 0 && page.code < 0x3f)
+      t.ok(page.parameters.length > 0)
+      t.ok(ascends(page.parameters.map((parameter) => parameter.code)))
+    }
   }
 })
 

@@ -26,6 +26,7 @@ t.test('pages ascend and have the lengths of the standards', async (t) => {
       [0x0a, 0x00, 0x0a],
       [0x0a, 0x01, 0x1c],
       [0x1c, 0x00, 0x0a],
+      [0x1c, 0x02, 0x14],
     ],
   )
 })
@@ -34,7 +35,7 @@ t.test('what can be changed: WCE, D_SENSE, SWP', async (t) => {
   const changeable = MODE_PAGES.map((page) => filled(page, (into) => fillChangeable(page, into)))
   t.same(
     changeable,
-    ['00*10', '00*22', '00*10', '04 00*17', '04 00 08 00*7', '00*28', '00*10'].map((page) => normal(page)),
+    ['00*10', '00*22', '00*10', '04 00*17', '04 00 08 00*7', '00*28', '00*10', '00*20'].map((page) => normal(page)),
   )
   const bits = MODE_PAGES.flatMap((page) => page.changeable.map(({ flag }) => flag))
   t.equal(
@@ -46,6 +47,15 @@ t.test('what can be changed: WCE, D_SENSE, SWP', async (t) => {
 
 t.test('Read-Write Error Recovery', async (t) => {
   t.equal(parameters(MODE_PAGE.READ_WRITE_ERROR_RECOVERY, 0), normal('c0 00*9'))
+  const told = { spaceThreshold: 2 ** 30 }
+  t.equal(parameters(MODE_PAGE.READ_WRITE_ERROR_RECOVERY, 0, told), normal('c0 00*4 80 00*4'), 'LBPERE')
+})
+
+t.test('Logical Block Provisioning: a threshold, or none', async (t) => {
+  const page = MODE_PAGES.find(({ code, subpage }) => code === 0x1c && subpage === 2)!
+  const of = (changes = {}) => filled(page, (into) => fillPage(page, into, fixture(changes).unit, 0))
+  t.equal(of(), normal('00*20'))
+  t.equal(of({ spaceThreshold: 3 * 2 ** 30 }), normal('00*12 80 01 00 00 00 00 0c 00'))
 })
 
 t.test('Rigid Disk Geometry', async (t) => {
