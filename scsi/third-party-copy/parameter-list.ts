@@ -24,7 +24,6 @@ const CSCD = {
   DISK_BLOCK_LENGTH: 28,
   SIZE: 32,
 } as const
-const LU_ID_TYPE = 0xc0
 const NUL = 0x20
 const MAX_DESIGNATOR = 20
 
@@ -118,10 +117,10 @@ export function parseCopyList(task: Task): CopyList | undefined {
   return segments && { listIdentifier, usage, units, segments }
 }
 
+/** Takes no notice of LU ID TYPE: in an identification descriptor it tells nothing (SPC-4 6.4.5). */
 function parseUnit(task: Task, bytes: Uint8Array, view: DataView, at: number): CopyUnit | undefined {
   if (bytes[at] !== DESCRIPTOR_TYPE.IDENTIFICATION) return fail(task, SENSE.UNSUPPORTED_TARGET_DESCRIPTOR_TYPE_CODE)
   const flags = bytes[at + CSCD.FLAGS]!
-  if ((flags & LU_ID_TYPE) !== 0) return failAt(task, at + CSCD.FLAGS, 7)
   const length = bytes[at + CSCD.DESIGNATOR_LENGTH]!
   if (length > MAX_DESIGNATOR) return failAt(task, at + CSCD.DESIGNATOR_LENGTH)
   return {
