@@ -7,7 +7,7 @@ const { initiator } = fixture()
 
 t.test('standard data, cut at ALLOCATION LENGTH', async (t) => {
   const full = initiator.send('12 00 00 01 00 00').data
-  t.match(full, normal(`00 00 06 12 5b 10 00 02 ${ascii('VENDOR', 8)}`))
+  t.match(full, normal(`00 00 06 12 5b 18 00 02 ${ascii('VENDOR', 8)}`))
   t.equal(full.split(' ').length, 96)
   for (let length = 0; length <= 96; length++) {
     const reply = initiator.send(Uint8Array.of(0x12, 0, 0, 0, length, 0), { in: 96 })
@@ -17,7 +17,7 @@ t.test('standard data, cut at ALLOCATION LENGTH', async (t) => {
 })
 
 t.test('vital product data', async (t) => {
-  t.equal(initiator.send('12 01 00 00 ff 00').data, normal('00 00 00 08 00 80 83 86 87 b0 b1 b2'))
+  t.equal(initiator.send('12 01 00 00 ff 00').data, normal('00 00 00 09 00 80 83 86 87 8f b0 b1 b2'))
   t.equal(initiator.send('12 01 80 00 06 00').data, normal('00 80 00 08 53 45'))
   t.equal(initiator.send('12 01 b2 00 ff 00').data, normal('00 b2 00 04 00 e4 02 00'))
   const b0 = initiator.send('12 01 b0 00 40 00', { in: 64 })
