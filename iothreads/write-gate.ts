@@ -9,12 +9,16 @@ import { CANCEL } from './request.js'
  * counts itself in at its stripes; one that has to be alone there takes its stripes, all of them or none, and waits until nobody
  * counts there. Nothing blocks a thread: what may not go on yet is kept, and tried again when the thread's doorbell rings.
  *
- * Why nobody slips through. All accesses here are sequentially consistent: there is one order of them.
- * - A writer adds to its counter, then loads LOCK; a taker sets its bits in LOCK, then loads the counters. Whichever comes second sees
- *   the other: the writer finds the bit and counts itself out again without having written, or the taker finds the count. A counter
- *   that was once 0 after LOCK was set is never again more than such a writer's moment, so the taker looks at each but once.
- * - Who waits says so (DRAIN: for counters; WANT: for stripes) and then looks again; who counts out or releases does that and then
- *   looks who waits. Again one sees the other: no wake-up is lost.
+ * To count costs next to nothing, for a thread says only once for each turn of its loop that it comes (TURN becomes odd), and only then
+ * looks at LOCK; at the end of the turn TURN becomes even. The counters are written by their thread alone, between the two.
+ *
+ * Why nobody slips through. TURN, LOCK, DRAIN and WANT are accessed in one order (Atomics are sequentially consistent).
+ * - A thread makes TURN odd, then loads LOCK; a taker sets its bits in LOCK, then loads TURN. Whichever comes second sees the other: the
+ *   thread finds the bits and keeps out of these stripes, or the taker finds the turn and waits for its end. Once TURN was even, or has
+ *   changed, since LOCK was set, the counters that the taker sees are those of all who came before (they were written before TURN), and
+ *   nobody new is counted in the stripes: the taker looks at each thread until its counters are 0, and never again.
+ * - Who waits says so (DRAIN: for turns and counters; WANT: for stripes) and then looks again; who ends a turn or releases does that and
+ *   then looks who waits. Again one sees the other: no wake-up is lost.
  *
  * Why it ends. Takers hold all they need or nothing, so they never wait for one another in a ring. New writes are kept while their
  * stripe is taken, so the counters fall. Who waits has a ticket, and a taker gives way to other threads' earlier tickets for its
@@ -32,9 +36,16 @@ export const ALL_STRIPES = -1
 const GATE = { LOCK: 0, ID: 1, NEXT_TICKET: 16, ROWS: 32 } as const
 /**
  * WANT: stripes that somebody in the thread waits to pass; TICKET: the earliest of their tickets. DRAIN: stripes taken by the thread
- * whose counters are waited for.
+ * that others may be in. TURN: odd while the thread is in a turn in which somebody passes.
  */
-const ROW = { COUNTERS: 0, WANT: STRIPES, TICKET: STRIPES + 1, DRAIN: STRIPES + 2, WORDS: STRIPES + 16 } as const
+const ROW = {
+  COUNTERS: 0,
+  WANT: STRIPES,
+  TICKET: STRIPES + 1,
+  DRAIN: STRIPES + 2,
+  TURN: STRIPES + 3,
+  WORDS: STRIPES + 16,
+} as const
 
 /** How an operation passes. */
 const PASSAGE = { FREE: 0, SHARED: 1, ALONE: 2 } as const
@@ -66,9 +77,16 @@ export interface Passer {
   readonly cancel: number
 }
 
-/** Tells that gates of a thread are to be run. */
-export interface Stirring {
+/** What the gates of a thread tell whoever runs them. */
+export interface GateTurn {
+  /** Something waits for what this thread itself has just done. */
   stirred: boolean
+  /** Those that somebody has passed in this turn. */
+  readonly open: { endTurn(): void }[]
+}
+
+export function gateTurn(): GateTurn {
+  return { stirred: false, open: [] }
 }
 
 interface Waiter<P> {
@@ -78,8 +96,12 @@ interface Waiter<P> {
   readonly ticket: number
   /** It has taken its stripes, and waits for those who are still inside. */
   taken: boolean
-  /** The row that is looked at next: those before it have nobody inside any more. */
+  /** The row that is looked at: those before it have nobody inside any more. */
   row: number
+  /** What its TURN was when it was first seen, odd; 0: it was not. */
+  turn: number
+  /** That turn has ended. */
+  ended: boolean
 }
 
 let created = 0
@@ -115,21 +137,27 @@ export class WriteGate<P extends Passer = Passer> {
   readonly #row: number
   readonly #doorbells: Doorbells
   readonly #passages: Uint8Array
-  readonly #stirring: Stirring
+  readonly #now: GateTurn
   #waiters: Waiter<P>[] = []
+  /** This thread's TURN, and what LOCK was when that became odd, or later. */
+  #turn: number
+  #lock = 0
+  /** Its DRAIN. */
+  #draining = 0
 
   /**
    * @param row this thread's, of `doorbells`; no other object has it for this memory
    * @param reads what only reads is counted as well
-   * @param stirring is set when something waits here for what this thread itself has just done
+   * @param now this thread's
    */
-  constructor(memory: SharedArrayBuffer, row: number, doorbells: Doorbells, reads: boolean, stirring: Stirring) {
+  constructor(memory: SharedArrayBuffer, row: number, doorbells: Doorbells, reads: boolean, now: GateTurn) {
     this.#words = new Int32Array(memory)
     this.#index = row
     this.#row = rowAt(row)
     this.#doorbells = doorbells
     this.#passages = reads ? ALL_PASS : WRITES_PASS
-    this.#stirring = stirring
+    this.#now = now
+    this.#turn = Atomics.load(this.#words, this.#row + ROW.TURN)
   }
 
   /** How many wait here. */
@@ -161,54 +189,59 @@ export class WriteGate<P extends Passer = Passer> {
   leave(passer: P): void {
     const { stripes } = passer
     passer.stripes = 0
-    if (passer.alone) this.#release(stripes)
-    else this.#exits(stripes)
+    if (passer.alone) {
+      this.#release(stripes)
+    } else {
+      if ((this.#turn & 1) === 0) this.#begins()
+      this.#count(stripes, -1)
+      if ((this.#draining & stripes) !== 0) this.#now.stirred = true
+    }
+  }
+
+  /** Nobody passes any more until the next turn, but `admits` begins one. */
+  endTurn(): void {
+    this.#turn = (this.#turn + 1) | 0
+    Atomics.store(this.#words, this.#row + ROW.TURN, this.#turn)
+    const lock = Atomics.load(this.#words, GATE.LOCK)
+    if (lock !== 0) this.#wakeOthers(ROW.DRAIN, lock)
+  }
+
+  #begins(): void {
+    this.#turn = (this.#turn + 1) | 0
+    Atomics.store(this.#words, this.#row + ROW.TURN, this.#turn)
+    this.#lock = Atomics.load(this.#words, GATE.LOCK)
+    this.#now.open.push(this)
   }
 
   #enters(stripes: number): boolean {
+    if ((this.#turn & 1) === 0) this.#begins()
+    if ((this.#lock & stripes) !== 0) return false
     this.#count(stripes, 1)
-    if ((Atomics.load(this.#words, GATE.LOCK) & stripes) === 0) return true
-    this.#exits(stripes)
-    return false
-  }
-
-  #exits(stripes: number): void {
-    this.#count(stripes, -1)
-    const taken = Atomics.load(this.#words, GATE.LOCK) & stripes
-    if (taken !== 0) this.#drained(taken)
+    return true
   }
 
   #count(stripes: number, by: number): void {
     let left = stripes
     do {
       const stripe = 31 - Math.clz32(left)
-      Atomics.add(this.#words, this.#row + ROW.COUNTERS + stripe, by)
+      this.#words[this.#row + ROW.COUNTERS + stripe]! += by
       left ^= 1 << stripe
     } while (left !== 0)
   }
 
-  /** Tells those who wait for a counter of these stripes that has become 0. */
-  #drained(stripes: number): void {
-    let empty = 0
-    for (let stripe = 0; stripe < STRIPES; stripe++) {
-      const bit = 1 << stripe
-      if ((stripes & bit) !== 0 && Atomics.load(this.#words, this.#row + ROW.COUNTERS + stripe) === 0) empty |= bit
-    }
-    if (empty !== 0) this.#wake(ROW.DRAIN, empty)
-  }
-
   #release(stripes: number): void {
     Atomics.and(this.#words, GATE.LOCK, ~stripes)
-    this.#wake(ROW.WANT, stripes)
+    this.#lock &= ~stripes
+    this.#now.stirred = true
+    this.#wakeOthers(ROW.WANT, stripes)
   }
 
-  /** Wakes the threads whose word at `of` has one of the stripes. */
-  #wake(of: number, stripes: number): void {
+  /** Wakes the other threads whose word at `of` has one of the stripes. */
+  #wakeOthers(of: number, stripes: number): void {
     const rows = this.#doorbells.rows
     for (let row = 0; row < rows; row++) {
-      if ((Atomics.load(this.#words, rowAt(row) + of) & stripes) === 0) continue
-      if (row === this.#index) this.#stirring.stirred = true
-      else this.#doorbells.ring(row, BELL.GATE)
+      if (row === this.#index || (Atomics.load(this.#words, rowAt(row) + of) & stripes) === 0) continue
+      this.#doorbells.ring(row, BELL.GATE)
     }
   }
 
@@ -216,7 +249,7 @@ export class WriteGate<P extends Passer = Passer> {
   #wait(passer: P, stripes: number, alone: boolean): boolean {
     const waiters = this.#waiters
     const ticket = Atomics.add(this.#words, GATE.NEXT_TICKET, 1)
-    const waiter: Waiter<P> = { passer, stripes, alone, ticket, taken: false, row: 0 }
+    const waiter: Waiter<P> = { passer, stripes, alone, ticket, taken: false, row: 0, turn: 0, ended: false }
     const isNext = waiters.every((each) => (each.stripes & stripes) === 0)
     if (isNext && this.#tries(waiter)) {
       grant(waiter)
@@ -225,7 +258,7 @@ export class WriteGate<P extends Passer = Passer> {
     waiters.push(waiter)
     this.#publish()
     if (!isNext) return false
-    // Whoever did not see that somebody waits has released, or counted out, before: that is to be seen now.
+    // Whoever did not see that somebody waits has released, or ended its turn, before: that is to be seen now.
     for (let taken = waiter.taken; !this.#tries(waiter); taken = waiter.taken) {
       if (waiter.taken === taken) return false
       this.#publish()
@@ -238,7 +271,11 @@ export class WriteGate<P extends Passer = Passer> {
 
   /** Whether a waiter may go on. What it waits for next may be another thing afterwards. */
   #tries(waiter: Waiter<P>): boolean {
-    if (!waiter.alone) return this.#enters(waiter.stripes)
+    if (!waiter.alone) {
+      // In the middle of a turn a later look is as good as the first one. In vain it is not worth a turn, which others would hear of.
+      this.#lock = Atomics.load(this.#words, GATE.LOCK)
+      return (this.#lock & waiter.stripes) === 0 && this.#enters(waiter.stripes)
+    }
     if (!waiter.taken) waiter.taken = !this.#givesWay(waiter) && this.#takes(waiter.stripes)
     return waiter.taken && this.#isAlone(waiter)
   }
@@ -259,19 +296,32 @@ export class WriteGate<P extends Passer = Passer> {
     for (;;) {
       const lock = Atomics.load(this.#words, GATE.LOCK)
       if ((lock & stripes) !== 0) return false
-      if (Atomics.compareExchange(this.#words, GATE.LOCK, lock, lock | stripes) === lock) return true
+      if (Atomics.compareExchange(this.#words, GATE.LOCK, lock, lock | stripes) !== lock) continue
+      this.#lock |= stripes
+      return true
     }
   }
 
   #isAlone(waiter: Waiter<P>): boolean {
     const rows = this.#doorbells.rows
-    for (; waiter.row < rows; waiter.row++) {
-      const at = rowAt(waiter.row) + ROW.COUNTERS
+    while (waiter.row < rows) {
+      const at = rowAt(waiter.row)
+      if (!waiter.ended && waiter.row !== this.#index) {
+        const turn = Atomics.load(this.#words, at + ROW.TURN)
+        if ((turn & 1) !== 0 && (waiter.turn === 0 || waiter.turn === turn)) {
+          waiter.turn = turn
+          return false
+        }
+      }
+      waiter.ended = true
       for (let left = waiter.stripes; left !== 0; ) {
         const stripe = 31 - Math.clz32(left)
-        if (Atomics.load(this.#words, at + stripe) !== 0) return false
+        if (Atomics.load(this.#words, at + ROW.COUNTERS + stripe) !== 0) return false
         left ^= 1 << stripe
       }
+      waiter.row++
+      waiter.turn = 0
+      waiter.ended = false
     }
     return true
   }
@@ -321,13 +371,14 @@ export class WriteGate<P extends Passer = Passer> {
     const wanted = words[row + ROW.WANT]!
     const later = want !== 0 && wanted !== 0 && ticket !== words[row + ROW.TICKET]
     Atomics.store(words, row + ROW.DRAIN, drain)
+    this.#draining = drain
     if (want !== 0) Atomics.store(words, row + ROW.TICKET, ticket)
     Atomics.store(words, row + ROW.WANT, want)
     const dropped = wanted & ~want
     if (dropped === 0 && !later) return
     // Others gave way to what has gone. Those whose stripes are taken hear of it when these are released.
     const free = (later ? dropped | want : dropped) & ~Atomics.load(words, GATE.LOCK)
-    if (free !== 0) this.#wake(ROW.WANT, free)
+    if (free !== 0) this.#wakeOthers(ROW.WANT, free)
   }
 
   /** Tries again what waits. Calls back with each that may begin, in order. */
@@ -342,7 +393,7 @@ export class WriteGate<P extends Passer = Passer> {
     this.#waiters = this.#waiters.filter(({ passer }) => passer.cancel === CANCEL.NONE)
     this.#publish()
     for (const { taken, stripes } of cancelled) if (taken) this.#release(stripes)
-    this.#stirring.stirred = true
+    this.#now.stirred = true
     for (const { passer } of cancelled) ended(passer)
   }
 }

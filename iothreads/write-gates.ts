@@ -1,5 +1,5 @@
 import type { Doorbells } from './doorbells.js'
-import { gateId, type Passer, type Stirring, WriteGate } from './write-gate.js'
+import { gateId, gateTurn, type Passer, WriteGate } from './write-gate.js'
 
 interface Member<P extends Passer> {
   readonly gate: WriteGate<P>
@@ -12,7 +12,9 @@ export class WriteGates<P extends Passer = Passer> {
   readonly #row: number
   readonly #begin: (passer: P) => void
   readonly #members = new Map<number, Member<P>>()
-  readonly #stirring: Stirring = { stirred: false }
+  readonly #now = gateTurn()
+  /** Ids of gates that had no user left, to be forgotten when the turn has ended. */
+  readonly #unused: number[] = []
 
   /** @param row the thread's, of `doorbells` @param begin called with what had to wait, when it may begin */
   constructor(doorbells: Doorbells, row: number, begin: (passer: P) => void) {
@@ -26,7 +28,7 @@ export class WriteGates<P extends Passer = Passer> {
     const id = gateId(memory)
     let member = this.#members.get(id)
     if (member === undefined) {
-      const gate = new WriteGate<P>(memory, this.#row, this.#doorbells, reads, this.#stirring)
+      const gate = new WriteGate<P>(memory, this.#row, this.#doorbells, reads, this.#now)
       member = { gate, users: 0 }
       this.#members.set(id, member)
     }
@@ -37,22 +39,30 @@ export class WriteGates<P extends Passer = Passer> {
   /** One user less. When it was the last one nothing passes or waits. */
   close(memory: SharedArrayBuffer): void {
     const id = gateId(memory)
-    const member = this.#members.get(id)!
-    if (--member.users === 0) this.#members.delete(id)
+    if (--this.#members.get(id)!.users === 0) this.#unused.push(id)
   }
 
   /** The thread's doorbell was rung for its gates. */
   rang(): void {
-    this.#stirring.stirred = true
+    this.#now.stirred = true
   }
 
-  /** Begins what may pass now, if anything has changed. */
+  /** Begins what may pass now, if anything has changed, and ends the turn: nobody passes before the next one. */
   run(): void {
-    const stirring = this.#stirring
-    while (stirring.stirred) {
-      stirring.stirred = false
-      for (const { gate } of this.#members.values()) gate.run(this.#begin)
+    const now = this.#now
+    while (now.stirred || now.open.length > 0) {
+      while (now.stirred) {
+        now.stirred = false
+        for (const { gate } of this.#members.values()) gate.run(this.#begin)
+      }
+      for (let i = 0; i < now.open.length; i++) now.open[i]!.endTurn()
+      now.open.length = 0
     }
+    while (this.#unused.length > 0) this.#forget(this.#unused.pop()!)
+  }
+
+  #forget(id: number): void {
+    if (this.#members.get(id)?.users === 0) this.#members.delete(id)
   }
 
   /** Ends what waits and was cancelled. Calls back with each. */

@@ -7,7 +7,7 @@ import { MediumJobs } from '../../iothreads/medium-jobs.js'
 import type { Medium } from '../../iothreads/messages.js'
 import { CANCEL, type Request } from '../../iothreads/request.js'
 import { JOB_SLOT, SLOT_BITS, SLOT_MASK } from '../../iothreads/request-table.js'
-import { createGate, WriteGate } from '../../iothreads/write-gate.js'
+import { createGate, gateTurn, WriteGate } from '../../iothreads/write-gate.js'
 import { WriteGates } from '../../iothreads/write-gates.js'
 import { FakeDriver } from '../support/iothreads/fake-driver.js'
 import type { Teardown } from '../support/teardown.js'
@@ -45,12 +45,13 @@ function bench(t: Teardown): Bench {
     ended: (id, result) => ended.push([id, result]),
   })
   t.teardown(() => {
+    gates.run()
     jobs.release()
     pool.release()
     rows.close(here)
     rows.close(there)
   })
-  const elsewhere = new WriteGate(gate.memory, there.row, rows.doorbells, false, { stirred: false })
+  const elsewhere = new WriteGate(gate.memory, there.row, rows.doorbells, false, gateTurn())
   return { jobs, disk, other, gates, elsewhere, ended }
 }
 
@@ -135,6 +136,7 @@ t.test('the write gate', async (t) => {
   t.notOk(jobs.idle)
   t.notOk(elsewhere.pass(alone, 1, true), 'nobody is alone where something is held')
   jobs.letGo(7)
+  gates.run()
   const admitted: unknown[] = []
   elsewhere.run((passer) => admitted.push(passer))
   t.same(admitted, [alone])

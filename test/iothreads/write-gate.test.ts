@@ -3,7 +3,15 @@ import t from 'tap'
 import { DoorbellRows } from '../../iothreads/doorbells.js'
 import { BELL, BELL_WORD } from '../../iothreads/messages.js'
 import { CANCEL } from '../../iothreads/request.js'
-import { ALL_STRIPES, createGate, type Passer, stripesOf, WriteGate } from '../../iothreads/write-gate.js'
+import {
+  ALL_STRIPES,
+  createGate,
+  type GateTurn,
+  gateTurn,
+  type Passer,
+  stripesOf,
+  WriteGate,
+} from '../../iothreads/write-gate.js'
 import { ACTION } from '../../scsi/index.js'
 import { times } from '../support/long.js'
 import { Random } from '../support/random.js'
@@ -47,7 +55,10 @@ class User implements Passer {
 
 interface Thread {
   readonly gate: WriteGate<User>
-  readonly stirring: { stirred: boolean }
+  readonly now: GateTurn
+  /** In a turn of its own each. */
+  admits(user: User): boolean
+  leave(user: User): void
   /** Whether it was rung for since the last time. */
   rang(): boolean
   /** Runs the gate; who was let in. */
@@ -62,11 +73,18 @@ function threads(t: { teardown(handler: () => void): void }, count: number, read
     const bell = rows.open()
     t.teardown(() => rows.close(bell))
     const words = rows.doorbells.words(bell.row)
-    const stirring = { stirred: false }
-    const gate = new WriteGate<User>(memory, bell.row, rows.doorbells, reads, stirring)
+    const now = gateTurn()
+    const gate = new WriteGate<User>(memory, bell.row, rows.doorbells, reads, now)
+    const turn = <T>(act: () => T): T => {
+      const result = act()
+      for (const open of now.open.splice(0)) open.endTurn()
+      return result
+    }
     return {
       gate,
-      stirring,
+      now,
+      admits: (user) => turn(() => gate.admits(user)),
+      leave: (user) => turn(() => gate.leave(user)),
       rang: () => {
         const rang = Atomics.exchange(words, BELL_WORD.BELL, BELL.SILENT) === BELL.GATE
         if (rang !== drainEventfd(bell.fd) > 0) throw new Error('the word and the eventfd differ')
@@ -74,8 +92,8 @@ function threads(t: { teardown(handler: () => void): void }, count: number, read
       },
       run: () => {
         const admitted: User[] = []
-        stirring.stirred = false
-        gate.run((user) => admitted.push(user))
+        now.stirred = false
+        turn(() => gate.run((user) => admitted.push(user)))
         return admitted
       },
     }
@@ -89,11 +107,11 @@ t.test('what passes, with whom', async (t) => {
   for (const reads of [false, true]) {
     const [one, two] = threads(t, 2, reads)
     const holder = alone()
-    t.ok(one!.gate.admits(holder))
+    t.ok(one!.admits(holder))
     t.match(holder, { stripes: 1, alone: true })
     const held = (action: number): boolean => {
       const user = new User(action)
-      const passed = two!.gate.admits(user)
+      const passed = two!.admits(user)
       if (passed && user.stripes !== 0) t.fail('inside beside a holder')
       user.cancel = CANCEL.ABORTED
       two!.gate.endCancelled(() => {})
@@ -105,8 +123,8 @@ t.test('what passes, with whom', async (t) => {
     const { WRITE, DISCARD, WRITE_ZEROES, WRITE_PATTERN, COMPARE_AND_WRITE, OR_WRITE, WRITE_ATOMIC } = ACTION
     for (const action of [WRITE, DISCARD, WRITE_ZEROES, WRITE_PATTERN, COMPARE_AND_WRITE, OR_WRITE, WRITE_ATOMIC])
       t.equal(held(action), true)
-    t.ok(two!.gate.admits(write(MIB)), 'another stripe')
-    one!.gate.leave(holder)
+    t.ok(two!.admits(write(MIB)), 'another stripe')
+    one!.leave(holder)
     t.equal(holder.stripes, 0)
   }
 })
@@ -114,21 +132,22 @@ t.test('what passes, with whom', async (t) => {
 t.test('writes pass one another; a taker waits until they have ended, and new ones wait for it', async (t) => {
   const [one, two, three] = threads(t, 3)
   const writes = [write(), write()]
-  t.ok(one!.gate.admits(writes[0]!) && one!.gate.admits(writes[1]!))
+  t.ok(one!.admits(writes[0]!) && one!.admits(writes[1]!))
   const taker = alone()
-  t.notOk(two!.gate.admits(taker))
+  t.notOk(two!.admits(taker))
   const late = [write(), write(0, 2 * MIB)]
-  for (const each of late) t.notOk(three!.gate.admits(each))
-  t.ok(two!.rang(), 'for a moment they were counted: it may have seen that')
+  for (const each of late) t.notOk(three!.admits(each))
+  t.ok(two!.rang(), 'it may have seen the turn in which they came')
   t.same(two!.run(), [])
   t.same([one!.gate.waiting, two!.gate.waiting, three!.gate.waiting], [0, 1, 2])
-  one!.gate.leave(writes[0]!)
-  t.same([one!.rang(), two!.rang(), three!.rang()], [false, false, false])
-  one!.gate.leave(writes[1]!)
+  one!.leave(writes[0]!)
+  t.same([one!.rang(), two!.rang(), three!.rang()], [false, true, false], 'a turn has ended')
+  t.same(two!.run(), [], 'but one write is still under way')
+  one!.leave(writes[1]!)
   t.same([two!.rang(), three!.rang()], [true, false])
   t.same(two!.run(), [taker])
   t.same(three!.run(), [])
-  two!.gate.leave(taker)
+  two!.leave(taker)
   t.same([one!.rang(), two!.rang(), three!.rang()], [false, false, true])
   t.same(three!.run(), late, 'in order')
   t.same([one!.gate.waiting, two!.gate.waiting, three!.gate.waiting], [0, 0, 0])
@@ -137,51 +156,51 @@ t.test('writes pass one another; a taker waits until they have ended, and new on
 t.test('in one thread', async (t) => {
   const [one] = threads(t, 1)
   const first = write()
-  t.ok(one!.gate.admits(first))
+  t.ok(one!.admits(first))
   const takers = [alone(), alone(0, 2 * MIB), alone(MIB)]
-  for (const each of takers) t.notOk(one!.gate.admits(each))
+  for (const each of takers) t.notOk(one!.admits(each))
   const last = write()
-  t.notOk(one!.gate.admits(last))
-  one!.gate.leave(first)
-  t.ok(one!.stirring.stirred)
+  t.notOk(one!.admits(last))
+  one!.leave(first)
+  t.ok(one!.now.stirred)
   t.notOk(one!.rang(), 'nobody has to wake itself')
   t.same(one!.run(), [takers[0]])
-  one!.gate.leave(takers[0]!)
+  one!.leave(takers[0]!)
   t.same(one!.run(), [takers[1]])
-  one!.gate.leave(takers[1]!)
+  one!.leave(takers[1]!)
   t.same(one!.run(), [takers[2], last])
 })
 
 t.test('all of the stripes or none: who waits for two holds neither', async (t) => {
   const [one, two, three] = threads(t, 3)
   const holder = alone(MIB)
-  t.ok(one!.gate.admits(holder))
+  t.ok(one!.admits(holder))
   const both = alone(0, 2 * MIB)
-  t.notOk(two!.gate.admits(both))
-  t.ok(three!.gate.admits(write()), 'nobody has taken that')
-  one!.gate.leave(holder)
+  t.notOk(two!.admits(both))
+  t.ok(three!.admits(write()), 'nobody has taken that')
+  one!.leave(holder)
   t.ok(two!.rang())
   t.same(two!.run(), [], 'it has taken both, and one is written to')
-  t.notOk(three!.gate.admits(write(MIB)))
+  t.notOk(three!.admits(write(MIB)))
 })
 
 t.test('who has waited longer comes first', async (t) => {
   const [one, two, three] = threads(t, 3)
   const holder = alone()
-  t.ok(one!.gate.admits(holder))
+  t.ok(one!.admits(holder))
   const waiters = [alone(), alone()]
-  t.notOk(two!.gate.admits(waiters[0]!))
-  t.notOk(three!.gate.admits(waiters[1]!))
-  one!.gate.leave(holder)
+  t.notOk(two!.admits(waiters[0]!))
+  t.notOk(three!.admits(waiters[1]!))
+  one!.leave(holder)
   t.same([two!.rang(), three!.rang()], [true, true])
   const again = alone()
-  t.notOk(one!.gate.admits(again), 'gives way though nobody has it')
+  t.notOk(one!.admits(again), 'gives way though nobody has it')
   t.same(three!.run(), [])
   t.same(two!.run(), [waiters[0]])
-  two!.gate.leave(waiters[0]!)
+  two!.leave(waiters[0]!)
   t.same(one!.run(), [])
   t.same(three!.run(), [waiters[1]])
-  three!.gate.leave(waiters[1]!)
+  three!.leave(waiters[1]!)
   t.ok(one!.rang())
   t.same(one!.run(), [again])
 })
@@ -189,16 +208,16 @@ t.test('who has waited longer comes first', async (t) => {
 t.test('who gave way is woken when that for which it did has come and gone', async (t) => {
   const [one, two, three] = threads(t, 3)
   const holder = alone()
-  t.ok(one!.gate.admits(holder))
+  t.ok(one!.admits(holder))
   const parked = write()
-  t.notOk(two!.gate.admits(parked))
-  one!.gate.leave(holder)
+  t.notOk(two!.admits(parked))
+  one!.leave(holder)
   const taker = alone()
-  t.notOk(three!.gate.admits(taker), 'gives way to the write')
+  t.notOk(three!.admits(taker), 'gives way to the write')
   t.same(two!.run(), [parked])
   t.ok(three!.rang())
   t.same(three!.run(), [], 'now the write is under way')
-  two!.gate.leave(parked)
+  two!.leave(parked)
   t.ok(three!.rang())
   t.same(three!.run(), [taker])
 })
@@ -206,11 +225,11 @@ t.test('who gave way is woken when that for which it did has come and gone', asy
 t.test('what was cancelled goes at once, and gives back what it has taken', async (t) => {
   const [one, two, three] = threads(t, 3)
   const first = write()
-  t.ok(one!.gate.admits(first))
+  t.ok(one!.admits(first))
   const taker = alone()
-  t.notOk(two!.gate.admits(taker))
+  t.notOk(two!.admits(taker))
   const parked = [write(), write()]
-  for (const each of parked) t.notOk(three!.gate.admits(each))
+  for (const each of parked) t.notOk(three!.admits(each))
   const ended: User[] = []
   two!.gate.endCancelled((user) => ended.push(user))
   t.same(ended, [])
@@ -222,9 +241,9 @@ t.test('what was cancelled goes at once, and gives back what it has taken', asyn
   t.ok(three!.rang())
   t.same(three!.run(), [parked[1]])
   t.match([taker.stripes, parked[0]!.stripes], [0, 0])
-  one!.gate.leave(first)
-  three!.gate.leave(parked[1]!)
-  t.ok(two!.gate.admits(alone(0, 64 * MIB)), 'nothing is left behind')
+  one!.leave(first)
+  three!.leave(parked[1]!)
+  t.ok(two!.admits(alone(0, 64 * MIB)), 'nothing is left behind')
 })
 
 // Threads take turns here at random, and ring for one another; nobody who is rung for is forgotten, and all of them get in at last. A
@@ -247,7 +266,7 @@ t.test('any order of arrivals, ends, cancellations and wake-ups', async (t) => {
     }
     const wake = (thread: Thread): void => {
       // Only what was rung for, or stirred, is looked at: a lost wake-up would leave somebody behind.
-      if (!thread.rang() && !thread.stirring.stirred) return
+      if (!thread.rang() && !thread.now.stirred) return
       for (const user of thread.run()) {
         waiting--
         enter(thread, user)
@@ -261,14 +280,14 @@ t.test('any order of arrivals, ends, cancellations and wake-ups', async (t) => {
         const offset = random.below(4) * MIB
         const length = random.once(4) ? 2 * MIB : random.once(20) ? 40 * MIB : 512
         const user = random.once(2) ? alone(offset, length) : write(offset, length)
-        if (thread.gate.admits(user)) enter(thread, user)
+        if (thread.admits(user)) enter(thread, user)
         else {
           waiting++
           parked.push(user)
         }
       } else if (what < 7 && inside.length > 0) {
         const [{ thread: where, user }] = inside.splice(random.below(inside.length), 1) as [(typeof inside)[0]]
-        where.gate.leave(user)
+        where.leave(user)
       } else if (what === 7 && parked.length > 0 && random.once(3)) {
         const user = random.pick(parked)
         if (user.stripes === 0) user.cancel = CANCEL.ABORTED
@@ -279,7 +298,7 @@ t.test('any order of arrivals, ends, cancellations and wake-ups', async (t) => {
     for (let quiet = 0; quiet < all.length * 2; quiet++) {
       if (inside.length > 0) {
         const { thread, user } = inside.pop()!
-        thread.gate.leave(user)
+        thread.leave(user)
         quiet = 0
       }
       for (const thread of all) wake(thread)
@@ -287,7 +306,7 @@ t.test('any order of arrivals, ends, cancellations and wake-ups', async (t) => {
     if (waiting !== 0) throw new Error(`${waiting} wait for ever, round ${round}`)
     if (passed === 0) throw new Error('nobody came in')
     const last = alone(0, 64 * MIB)
-    if (!random.pick(all).gate.admits(last)) throw new Error('something is left behind')
+    if (!random.pick(all).admits(last)) throw new Error('something is left behind')
   }
   t.pass('all of them passed')
 })

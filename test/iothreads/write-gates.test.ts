@@ -19,6 +19,11 @@ t.test('one gate for a unit, whoever has it, until nobody has', async (t) => {
   t.equal(gates.open(structuredClone(memory), false), gate)
   t.not(gates.open(createGate(), false), gate)
   for (let i = 0; i < 3; i++) gates.close(memory)
+  t.equal(gates.open(memory, false), gate, 'in the same turn')
+  gates.run()
+  t.equal(gates.open(memory, false), gate)
+  for (let i = 0; i < 2; i++) gates.close(memory)
+  gates.run()
   t.not(gates.open(memory, false), gate)
 })
 
