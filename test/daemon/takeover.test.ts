@@ -17,7 +17,7 @@ import { tempDir } from '../support/temp-dir.js'
 
 const WAIT = 30_000
 const LOG = { debug() {}, error() {} } as unknown as Log
-const LIMITS = { probeMs: 200, leavingMs: 100 }
+const LIMITS = { probeMs: WAIT, leavingMs: WAIT }
 
 /** What a daemon says of itself that serves some paths. */
 class Predecessor extends FakeControlTarget {
@@ -79,8 +79,8 @@ class Bed {
     return server
   }
 
-  find(): Promise<Takeover | undefined> {
-    return Takeover.find(this.config, LIMITS)
+  find(limits = LIMITS): Promise<Takeover | undefined> {
+    return Takeover.find(this.config, limits)
   }
 }
 
@@ -183,9 +183,10 @@ t.test('a control socket whose owner does not answer', async (t) => {
     for (const socket of connections) socket.destroy()
     server.close()
   })
-  await t.rejects(bed.find(), { code: 'VUS_TAKEOVER', message: /control: is in use, .* no answer within 0.2 s/ })
+  const limits = { ...LIMITS, probeMs: 200 }
+  await t.rejects(bed.find(limits), { code: 'VUS_TAKEOVER', message: /control: is in use, .* no answer within 0.2 s/ })
   const path = bed.bind('a')
-  await t.rejects(bed.find(), { code: 'VUS_TAKEOVER', message: /a: is in use, .* no answer within 0.2 s/ })
+  await t.rejects(bed.find(limits), { code: 'VUS_TAKEOVER', message: /a: is in use, .* no answer within 0.2 s/ })
   t.ok(isLive(path))
 })
 
@@ -254,7 +255,7 @@ t.test('one that takes too long', async (t) => {
   const target = new Predecessor([path])
   await bed.control(target)
   target.hold = new Promise(() => {})
-  const takeover = (await bed.find())!
+  const takeover = (await bed.find({ ...LIMITS, leavingMs: 100 }))!
   await takeover.connect()
   const taken = takeover.bind(path)
   t.equal(await within(WAIT, 'the end of patience', takeover.leave()), 'late')
