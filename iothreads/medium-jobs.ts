@@ -6,7 +6,8 @@ import type { MediumJob } from './medium-job.js'
 import type { Medium } from './messages.js'
 import type { Request } from './request.js'
 import { JOB_SLOT, RequestTable } from './request-table.js'
-import { stripesOf, type WriteGate } from './write-gate.js'
+import type { WriteGate } from './write-gate.js'
+import { stripesOf } from './write-gate-memory.js'
 import type { WriteGates } from './write-gates.js'
 
 /** Jobs that run at once; others wait for their turn. */

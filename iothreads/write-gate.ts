@@ -1,7 +1,8 @@
-import { ACTION } from '../scsi/index.js'
-import { type Doorbells, MOST_ROWS } from './doorbells.js'
+import type { Doorbells } from './doorbells.js'
 import { BELL } from './messages.js'
 import { CANCEL } from './request.js'
+import { GATE, ROW, rowAt, STRIPE_BYTES, stripesOf } from './write-gate-memory.js'
+import { ALL_PASS, PASSAGE, WRITES_PASS } from './write-gate-passages.js'
 
 /**
  * The write gate of a logical unit: what COMPARE AND WRITE, ORWRITE and WRITE ATOMIC need to be atomic against every other write, from
@@ -24,47 +25,6 @@ import { CANCEL } from './request.js'
  * stripe is taken, so the counters fall. Who waits has a ticket, and a taker gives way to other threads' earlier tickets for its
  * stripes; the earliest one waits for nobody but those who are inside.
  */
-
-/** Stripes of a unit, one bit of a word each. */
-const STRIPES = 32
-const STRIPE_BYTES = 2 ** 20
-
-/** All of a unit. */
-export const ALL_STRIPES = -1
-
-/** 32-bit words of a gate's memory, and from ROWS on those of each thread's row: STRIPES counters first. */
-const GATE = { LOCK: 0, ID: 1, NEXT_TICKET: 16, ROWS: 32 } as const
-/**
- * WANT: stripes that somebody in the thread waits to pass; TICKET: the earliest of their tickets. DRAIN: stripes taken by the thread
- * that others may be in. TURN: odd while the thread is in a turn in which somebody passes.
- */
-const ROW = {
-  COUNTERS: 0,
-  WANT: STRIPES,
-  TICKET: STRIPES + 1,
-  DRAIN: STRIPES + 2,
-  TURN: STRIPES + 3,
-  WORDS: STRIPES + 16,
-} as const
-
-/** How an operation passes. */
-const PASSAGE = { FREE: 0, SHARED: 1, ALONE: 2 } as const
-
-const WRITING = [ACTION.WRITE, ACTION.DISCARD, ACTION.WRITE_ZEROES, ACTION.WRITE_PATTERN] as const
-const READING = [ACTION.READ, ACTION.COMPARE, ACTION.VERIFY] as const
-const ALONE = [ACTION.COMPARE_AND_WRITE, ACTION.OR_WRITE, ACTION.WRITE_ATOMIC] as const
-
-/** By ACTION. @param reads whether those that only read are counted, too: where somebody may write atomically */
-function passages(reads: boolean): Uint8Array {
-  const table = new Uint8Array(1 + Math.max(...Object.values(ACTION)))
-  for (const action of WRITING) table[action] = PASSAGE.SHARED
-  for (const action of ALONE) table[action] = PASSAGE.ALONE
-  if (reads) for (const action of READING) table[action] = PASSAGE.SHARED
-  return table
-}
-
-const WRITES_PASS = passages(false)
-const ALL_PASS = passages(true)
 
 /** Whoever passes a gate; a Request is one. */
 export interface Passer {
@@ -102,31 +62,6 @@ interface Waiter<P> {
   turn: number
   /** That turn has ended. */
   ended: boolean
-}
-
-let created = 0
-
-/** Memory of a new gate. On the main thread: gates are told apart by a number. */
-export function createGate(): SharedArrayBuffer {
-  const memory = new SharedArrayBuffer(4 * rowAt(MOST_ROWS))
-  new Int32Array(memory)[GATE.ID] = ++created
-  return memory
-}
-
-/** The number of a gate. */
-export function gateId(memory: SharedArrayBuffer): number {
-  return new Int32Array(memory)[GATE.ID]!
-}
-
-/** The bytes [offset, offset + length) as stripes. */
-export function stripesOf(offset: number, length: number): number {
-  const first = Math.floor(offset / STRIPE_BYTES)
-  const more = Math.floor((offset + Math.max(length, 1) - 1) / STRIPE_BYTES) - first
-  if (more === 0) return 1 << first
-  if (more >= STRIPES - 1) return ALL_STRIPES
-  const bits = 2 ** (more + 1) - 1
-  const turn = first % STRIPES
-  return turn === 0 ? bits : (bits << turn) | (bits >>> (STRIPES - turn))
 }
 
 /** One thread's side of a gate: of all its queues, whatever controller they belong to. */
@@ -396,10 +331,6 @@ export class WriteGate<P extends Passer = Passer> {
     this.#now.stirred = true
     for (const { passer } of cancelled) ended(passer)
   }
-}
-
-function rowAt(row: number): number {
-  return GATE.ROWS + row * ROW.WORDS
 }
 
 function grant<P extends Passer>({ passer, stripes, alone }: Waiter<P>): void {

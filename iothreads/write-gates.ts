@@ -1,5 +1,6 @@
 import type { Doorbells } from './doorbells.js'
-import { gateId, gateTurn, type Passer, WriteGate } from './write-gate.js'
+import { gateTurn, type Passer, WriteGate } from './write-gate.js'
+import { gateId } from './write-gate-memory.js'
 
 interface Member<P extends Passer> {
   readonly gate: WriteGate<P>

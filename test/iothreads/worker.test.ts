@@ -5,7 +5,7 @@ import { RESPONSE } from 'vhost-user-protocol-ts'
 import { CANCEL, FIELD, OPERATION, QUEUE_FIELD } from '../../iothreads/index.js'
 import type { MediumJob } from '../../iothreads/medium-job.js'
 import type { Medium, UnitSpec } from '../../iothreads/messages.js'
-import { createGate } from '../../iothreads/write-gate.js'
+import { createGate } from '../../iothreads/write-gate-memory.js'
 import { STATUS } from '../../scsi/index.js'
 import { eventually, within } from '../support/deadline.js'
 import {

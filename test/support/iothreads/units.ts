@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createMemfd, Mapping, openFd, raw } from 'memfd-mmap'
 import type { Medium, UnitSpec } from '../../../iothreads/messages.js'
-import { createGate } from '../../../iothreads/write-gate.js'
+import { createGate } from '../../../iothreads/write-gate-memory.js'
 import { createNexusWords, FLAG, type UnitConfig, UnitState } from '../../../scsi/index.js'
 import type { Teardown } from '../teardown.js'
 
