@@ -19,7 +19,7 @@ t.test('a config file', (t) => {
     code: 'VUS_CONFIG',
     faults: [
       `${path}: luns[0].size: expected a size in bytes such as 1073741824, 512M or 1G, got true`,
-      `${path}: unknown key "x", expected one of iothreads, luns, controllers, metrics, control, log, stop-timeout, takeover`,
+      `${path}: unknown key "x", expected one of iothreads, luns, controllers, metrics, control, log, stop-timeout, state-dir, takeover`,
     ],
   })
   t.throws(() => readConfigFile(join(dir, 'none')), { message: `${join(dir, 'none')}: no such file or directory` })
