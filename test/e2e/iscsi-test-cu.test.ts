@@ -72,9 +72,6 @@ t.test('iscsi-test-cu in a guest', guestTest(PROGRAMS), async (t) => {
     report: () => daemons[0]!.child.report(),
   })
 
-  // In pieces of its default size sg passes on 4 MiB, and the tool reads 8 MiB of blocks of 4096 bytes.
-  await guest.check('echo 65536 > /sys/module/sg/parameters/scatter_elem_sz')
-
   const uncounted = namesOf(everywhere)
   const names = await listTests(guest)
   t.same(
@@ -84,7 +81,8 @@ t.test('iscsi-test-cu in a guest', guestTest(PROGRAMS), async (t) => {
   )
   // Whatever crashes the tool would take the tests behind it along.
   const crashing = namesOf(everywhere.filter(({ why }) => why.includes('crash')))
-  const runs = invocations(names, crashing)
+  // MultipathIO.CompareAndWrite writes zeros to 256 blocks and takes the 257th for zeros too: it comes first.
+  const runs = invocations(names, crashing).sort((a, b) => Number(b === 'MultipathIO') - Number(a === 'MultipathIO'))
   const rows: string[] = []
 
   for (const [lun, { id }] of luns.entries()) {
