@@ -20,7 +20,11 @@ const UNSUPPORTED_ACTION = new Command({
   conflicts: CONFLICTS.NEVER,
   handler: (task: Task) => task.failCdbField(1, 4),
 })
-const CLOSED: ReadonlySet<number> = new Set([OPCODE.PERSISTENT_RESERVE_IN, OPCODE.PERSISTENT_RESERVE_OUT, OPCODE.SANITIZE])
+const CLOSED: ReadonlySet<number> = new Set([
+  OPCODE.PERSISTENT_RESERVE_IN,
+  OPCODE.PERSISTENT_RESERVE_OUT,
+  OPCODE.SANITIZE,
+])
 
 /** The commands of a device server, by opcode and service action. */
 export class CommandTable {

@@ -91,8 +91,11 @@ export class Nexus {
       task.failWithProgress(wipedSense(flags), this.unit.state.progress)
       return false
     }
-    if ((flags & FLAG.SANITIZE_FAILED) !== 0) return command.opcode === OPCODE.SANITIZE || refuse(task, wipedSense(flags))
-    return (command.needs & NEED.MEDIUM) === 0 || command.opcode === OPCODE.FORMAT_UNIT || refuse(task, wipedSense(flags))
+    if ((flags & FLAG.SANITIZE_FAILED) !== 0)
+      return command.opcode === OPCODE.SANITIZE || refuse(task, wipedSense(flags))
+    return (
+      (command.needs & NEED.MEDIUM) === 0 || command.opcode === OPCODE.FORMAT_UNIT || refuse(task, wipedSense(flags))
+    )
   }
 }
 
