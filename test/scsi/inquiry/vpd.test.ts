@@ -8,7 +8,10 @@ const page = (code: number): string => hex(pages.get(code)!)
 
 t.test('the list of pages lists them all, ascending', async (t) => {
   t.equal(page(VPD.SUPPORTED_PAGES), normal('00 00 00 09 00 80 83 86 87 8f b0 b1 b2'))
-  t.equal(hex(diskVpdPages({ ...CONFIG, serial: '', discard: false }).get(0)!), normal('00 00 00 07 00 83 86 87 8f b0 b1'))
+  t.equal(
+    hex(diskVpdPages({ ...CONFIG, serial: '', discard: false }).get(0)!),
+    normal('00 00 00 07 00 83 86 87 8f b0 b1'),
+  )
 })
 
 t.test('every page has its code and its length', async (t) => {
