@@ -135,11 +135,7 @@ class Initiator {
 }
 
 /** Runs random commands until the power is cut: what is lost that should not be, and how many commands were answered. */
-function epoch(
-  t: Test,
-  seed: number,
-  o: { writeThrough: boolean; lies: boolean },
-): { lost: string[]; answered: number } {
+function epoch(seed: number, o: { writeThrough: boolean; lies: boolean }): { lost: string[]; answered: number } {
   const random = seeded(seed)
   const driver = new ForgetfulDriver(SIZE)
   driver.lies = o.lies
