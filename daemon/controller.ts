@@ -283,11 +283,14 @@ export class Controller implements BackendDevice {
     this.#warnOfShrinking(log.fd, 'the dirty log')
     const area = MigrationLog.map(log)
     await this.#changes.run(async () => {
-      let old: MappedArea | undefined
-      await this.#rings.atRest(async () => {
-        old = this.#migrationLog.replace(area)
-      })
-      old?.unmap()
+      let unused: MappedArea | undefined = area
+      try {
+        await this.#rings.atRest(async () => {
+          unused = this.#migrationLog.replace(area)
+        })
+      } finally {
+        unused?.unmap()
+      }
     })
   }
 

@@ -48,7 +48,7 @@ export class RingSet {
 
   /**
    * Makes a change while all rings stand still. Task management goes first and comes back last: what is in a request ring
-   * before a function comes is to be found by it.
+   * before a function comes is to be found by it. Rejects when the change has failed, or a ring cannot go on after it; the others go on.
    */
   async atRest(change: () => Promise<void>): Promise<void> {
     const rings = [...this.#rings.values()]
@@ -56,12 +56,13 @@ export class RingSet {
     const others = rings.filter((ring) => !isControl(ring))
     await Promise.all(control.map((ring) => ring.pause()))
     await Promise.all(others.map((ring) => ring.pause()))
-    try {
-      await change()
-    } finally {
-      await Promise.all(others.map((ring) => ring.resume()))
-      await Promise.all(control.map((ring) => ring.resume()))
-    }
+    const outcomes = [
+      ...(await Promise.allSettled([change()])),
+      ...(await Promise.allSettled(others.map((ring) => ring.resume()))),
+      ...(await Promise.allSettled(control.map((ring) => ring.resume()))),
+    ]
+    const failure = outcomes.find(({ status }) => status === 'rejected')
+    if (failure?.status === 'rejected') throw failure.reason
   }
 }
 

@@ -112,6 +112,26 @@ t.test('a part that makes no sense: the ring cannot be started', async (t) => {
   }
 })
 
+t.test('a part that makes no sense any more when the dirty log comes: no mapping is left over', async (t) => {
+  const bed = await ControllerBed.start(t)
+  const protocolFeatures = OPTIONS.protocolFeatures | featureMask(VHOST_USER_PROTOCOL_F.LOG_SHMFD)
+  const { initiator, session } = await bed.connect(t, { ...OPTIONS, protocolFeatures })
+  const log = { fd: createMemfd('spoilt-log', 8192), size: 8192, offset: 0 }
+  t.teardown(() => close(log.fd))
+  const mappings = (): number => sharedMappings(process.pid).filter((line) => line.includes('spoilt-log')).length
+  await initiator.ready(0, 0)
+  await initiator.frontEnd.setLogBase(log)
+  t.equal(mappings(), 1)
+  new DataView(partOf(regionOf(t, initiator), VQ.REQUEST)).setUint16(SPLIT_REGION.VERSION, 2, true)
+  await t.rejects(initiator.frontEnd.setLogBase(log), { name: 'NackError' })
+  t.equal(mappings(), 1, 'the new one')
+  await initiator.ready(0, 0, { queue: 1 })
+  t.equal(await initiator.tmf(TMF.LOGICAL_UNIT_RESET, 0, 0), RESPONSE.OK, 'the other rings go on')
+  await initiator.close()
+  await session.closed
+  t.equal(mappings(), 0)
+})
+
 t.test('a buffer that cannot be', async (t) => {
   const bed = await ControllerBed.start(t)
   const { initiator } = await bed.connect(t, OPTIONS)

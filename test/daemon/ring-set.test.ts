@@ -94,3 +94,21 @@ t.test('a ring that ends during a change does not come back', async (t) => {
   })
   t.same(notes, ['stop 2', 'stop 3', 'start 3 at 43'])
 })
+
+t.test('one that cannot go on leaves the others', async (t) => {
+  const notes: string[] = []
+  const rings = await started(notes, [0, 2, 3])
+  let starts = 0
+  const once: RingServer = {
+    ...server(notes, 4),
+    async start() {
+      if (starts++ > 0) throw new Error('no ring 4')
+    },
+  }
+  await rings.start(setup(4), once)
+  await t.rejects(
+    rings.atRest(async () => {}),
+    { message: 'no ring 4' },
+  )
+  t.same(notes, ['stop 0', 'stop 2', 'stop 3', 'stop 4', 'start 2 at 42', 'start 3 at 43', 'start 0 at 40'])
+})
