@@ -53,6 +53,7 @@ export function fuzzRings(packed: boolean): void {
         }
         if (!fuzz.memory.canariesLive) throw new Error(`written outside of the regions before VUS_SEED=${seed}`)
         tally.requests = (await bed.requests()) - before
+        if (tally.connections === 0) bed.warm()
       }
       await fuzz.disconnect()
       await bed.serves()
