@@ -1,3 +1,5 @@
+import type { Request } from './request.js'
+
 /**
  * What a block driver asks of the kernel. Each call either ends at once, and answers its result (bytes or 0, or
  * -errno), or answers PENDING; then the result comes as the completion of request `id`.
@@ -11,6 +13,18 @@ export interface BlockIo {
     address: number,
     length: number,
     offset: number,
+    flags: number,
+  ): number
+  /**
+   * The request's READ or WRITE, from or to the one buffer whose host address `segments` has at `at`. Neither that nor the offset on the
+   * medium is passed: a large number handed to a function that happens not to be inlined would have to be allocated.
+   */
+  transferSegment(
+    request: Request,
+    write: boolean,
+    fd: number,
+    segments: Float64Array,
+    at: number,
     flags: number,
   ): number
   /** `count` struct iovecs at host address `iov`. */

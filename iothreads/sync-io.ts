@@ -1,6 +1,7 @@
 import { fallocate, fdatasync, posixFadvise, pread, preadv2, pwrite, pwritev2 } from 'memfd-mmap'
 import type { BlockIo } from './block-io.js'
 import { IovecScratch } from './iovec-scratch.js'
+import type { Request } from './request.js'
 
 /**
  * Plain system calls in the calling thread. For tmpfs, where io_uring has to hand every request to a kernel worker (34
@@ -20,6 +21,18 @@ export class SyncIo implements BlockIo {
   ): number {
     if (flags === 0) return write ? pwrite(fd, address, length, offset) : pread(fd, address, length, offset)
     return this.transferVector(_id, write, fd, this.#single.point(address, length), 1, offset, flags)
+  }
+
+  transferSegment(
+    request: Request,
+    write: boolean,
+    fd: number,
+    segments: Float64Array,
+    at: number,
+    flags: number,
+  ): number {
+    const { offset, length } = request.task
+    return this.transfer(request.id, write, fd, segments[at]!, length, offset, flags)
   }
 
   transferVector(

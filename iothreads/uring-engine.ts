@@ -1,5 +1,6 @@
 import { type BlockIo, PENDING } from './block-io.js'
 import type { EngineHandler, EventEngine } from './event-engine.js'
+import type { Request } from './request.js'
 import { Uring } from './uring.js'
 import {
   IORING_CQE_F_MORE,
@@ -148,6 +149,32 @@ export class UringEngine implements EventEngine, BlockIo {
   ): number {
     const at = this.#prepareIo(write ? IORING_OP.WRITE : IORING_OP.READ, fd, id, address, length, offset)
     this.#ring.sqes[at + SQE.OP_FLAGS] = flags
+    return PENDING
+  }
+
+  transferSegment(
+    request: Request,
+    write: boolean,
+    fd: number,
+    segments: Float64Array,
+    at: number,
+    flags: number,
+  ): number {
+    const { id, task } = request
+    const opcode = write ? IORING_OP.WRITE : IORING_OP.READ
+    const fixed = fd < this.#fixed.length ? this.#fixed[fd]! : -1
+    const sqe =
+      fixed < 0
+        ? this.#prepare(opcode, fd, id, KIND.REQUEST)
+        : this.#prepare(opcode | IOSQE_FIXED_FILE, fixed, id, KIND.REQUEST)
+    const sqes = this.#ring.sqes
+    sqes[sqe + SQE.OFF] = task.offset
+    sqes[sqe + SQE.OFF + 1] = task.offset / 2 ** 32
+    sqes[sqe + SQE.ADDR] = segments[at]!
+    sqes[sqe + SQE.ADDR + 1] = segments[at]! / 2 ** 32
+    sqes[sqe + SQE.LEN] = task.length
+    sqes[sqe + SQE.OP_FLAGS] = flags
+    this.#inFlight++
     return PENDING
   }
 

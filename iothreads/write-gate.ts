@@ -41,12 +41,19 @@ export interface Passer {
 export interface GateTurn {
   /** Something waits for what this thread itself has just done. */
   stirred: boolean
-  /** Those that somebody has passed in this turn. */
+  /** Those that somebody has passed in this turn: the first `count` of `open`, which never shrinks. */
   readonly open: { endTurn(): void }[]
+  count: number
 }
 
 export function gateTurn(): GateTurn {
-  return { stirred: false, open: [] }
+  return { stirred: false, open: [], count: 0 }
+}
+
+/** Ends the turn of all gates that are open. */
+export function endTurns(now: GateTurn): void {
+  for (let i = 0; i < now.count; i++) now.open[i]!.endTurn()
+  now.count = 0
 }
 
 interface Waiter<P> {
@@ -145,7 +152,8 @@ export class WriteGate<P extends Passer = Passer> {
     this.#turn = (this.#turn + 1) | 0
     Atomics.store(this.#words, this.#row + ROW.TURN, this.#turn)
     this.#lock = Atomics.load(this.#words, GATE.LOCK)
-    this.#now.open.push(this)
+    const now = this.#now
+    now.open[now.count++] = this
   }
 
   #enters(stripes: number): boolean {

@@ -1,5 +1,5 @@
 import type { Doorbells } from './doorbells.js'
-import { gateTurn, type Passer, WriteGate } from './write-gate.js'
+import { endTurns, gateTurn, type Passer, WriteGate } from './write-gate.js'
 import { gateId } from './write-gate-memory.js'
 
 interface Member<P extends Passer> {
@@ -51,13 +51,12 @@ export class WriteGates<P extends Passer = Passer> {
   /** Begins what may pass now, if anything has changed, and ends the turn: nobody passes before the next one. */
   run(): void {
     const now = this.#now
-    while (now.stirred || now.open.length > 0) {
+    while (now.stirred || now.count > 0) {
       while (now.stirred) {
         now.stirred = false
         for (const { gate } of this.#members.values()) gate.run(this.#begin)
       }
-      for (let i = 0; i < now.open.length; i++) now.open[i]!.endTurn()
-      now.open.length = 0
+      endTurns(now)
     }
     while (this.#unused.length > 0) this.#forget(this.#unused.pop()!)
   }

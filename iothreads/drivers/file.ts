@@ -17,15 +17,14 @@ export class FileDriver implements Driver {
   }
 
   transfer(request: Request, table: RequestTable, write: boolean): number {
-    const { offset, length, fua } = request.task
+    const { length, fua } = request.task
     const flags = write && fua ? RWF_DSYNC : 0
     const segments = table.segments
     const at = request.firstSegment + (write ? 0 : 2 * request.outSegments)
     // The data buffers may hold more than is to be moved.
-    if (segments[at + 1]! >= length) {
-      return this.#io.transfer(request.id, write, this.#fd, segments[at]!, length, offset, flags)
-    }
+    if (segments[at + 1]! >= length) return this.#io.transferSegment(request, write, this.#fd, segments, at, flags)
     const count = fillIovecs(segments, at, table.iovecs, request.firstIovec, length)
+    const { offset } = request.task
     return this.#io.transferVector(request.id, write, this.#fd, request.iovecAddress, count, offset, flags)
   }
 

@@ -3,7 +3,7 @@ import t from 'tap'
 import { DoorbellRows } from '../../iothreads/doorbells.js'
 import { BELL, BELL_WORD } from '../../iothreads/messages.js'
 import { CANCEL } from '../../iothreads/request.js'
-import { type GateTurn, gateTurn, type Passer, WriteGate } from '../../iothreads/write-gate.js'
+import { endTurns, type GateTurn, gateTurn, type Passer, WriteGate } from '../../iothreads/write-gate.js'
 import { createGate, stripesOf } from '../../iothreads/write-gate-memory.js'
 import { ACTION } from '../../scsi/index.js'
 import { times } from '../support/long.js'
@@ -45,7 +45,7 @@ function threads(t: { teardown(handler: () => void): void }, count: number, read
     const gate = new WriteGate<User>(memory, bell.row, rows.doorbells, reads, now)
     const turn = <T>(act: () => T): T => {
       const result = act()
-      for (const open of now.open.splice(0)) open.endTurn()
+      endTurns(now)
       return result
     }
     return {

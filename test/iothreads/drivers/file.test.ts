@@ -115,6 +115,7 @@ t.test('FUA asks for RWF_DSYNC, on writes only', async (t) => {
   const flags: number[] = []
   const io: BlockIo = {
     transfer: (...args) => flags.push(args[6]),
+    transferSegment: (...args) => flags.push(args[5]),
     transferVector: (...args) => flags.push(args[6]),
     flush: () => 0,
     fallocate: () => 0,
