@@ -152,6 +152,7 @@ export class UnitServer {
   reset(nexuses: Iterable<UnitNexus>): boolean {
     const hadCache = this.#hasCache
     this.reservations.lose()
+    for (const nexus of this.nexuses) this.#copies.get(nexus)?.discardAll()
     logicalUnitReset(this.unit.state, nexuses)
     return hadCache && !this.#hasCache
   }
@@ -165,6 +166,7 @@ export class UnitServer {
     const hadCache = this.#hasCache
     powerOn([nexus])
     this.reservations.lose(nexus)
+    this.#copies.get(nexus)?.discardAll()
     if (this.nexuses.size === 1) this.unit.state.change(MODE_FLAGS, this.unit.state.defaults)
     return hadCache && !this.#hasCache
   }

@@ -131,3 +131,17 @@ t.test('units that are not to be reached or written', async (t) => {
   access(0)
   t.match(send(initiator, list), { status: 0 })
 })
+
+t.test('a reset of the unit, and a new beginning, forget the results', async (t) => {
+  const { initiator, server, unitNexus, join } = fixture()
+  const other = join('another')
+  const list = copyList({ units: [NAA_UNIT], segments: [segment(1, 0, 8)] })
+  for (const forget of [() => server.reset([]), () => server.begin(unitNexus)]) {
+    for (const each of [initiator, other.initiator]) t.equal(send(each, list).status, 0)
+    forget()
+    while (initiator.send('00*6').status !== 0);
+    t.match(initiator.send(receive('00', '01')), { senseCode: SENSE.INVALID_FIELD_IN_CDB })
+  }
+  while (other.initiator.send('00*6').status !== 0);
+  t.equal(other.initiator.send(receive('00', '01')).status, 0, 'the beginning was that of one initiator')
+})
