@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
 import { close, connectUnix, MessageSocket } from 'memfd-mmap'
 import t, { type Test } from 'tap'
-import { FRONT_END_REQUEST, FrontEnd, HEADER_FLAG } from 'vhost-user-protocol-ts'
+import { FRONT_END_REQUEST, FrontEnd, HEADER_FLAG, RESPONSE, TMF } from 'vhost-user-protocol-ts'
 import { type Daemon, startDaemon } from '../../support/daemon.js'
+import { eventually } from '../../support/deadline.js'
 import { footprint, settledFootprint } from '../../support/footprint.js'
 import { PATIENCE, REGIONS, serve, soon, writeAndRead } from '../../support/hostile/bed.js'
 import { frame } from '../../support/hostile/frame.js'
@@ -144,9 +145,13 @@ t.test('SIGTERM with I/O that does not end in time', async (t) => {
     '--stop-timeout=1',
   ])
   const initiator = await connect(t, daemon)
+  // Takes the unit attention.
   initiator.submit({ cdb: [0] })
-  const { done } = initiator.submit({ cdb: READ_8, dataIn: 4096 })
+  const { tag, done } = initiator.submit({ cdb: READ_8, dataIn: 4096 })
   done.catch(() => {})
+  await eventually(PATIENCE, 'I/O in flight', async () => {
+    return (await initiator.tmf(TMF.QUERY_TASK, 0, 0, tag)) === RESPONSE.FUNCTION_SUCCEEDED || undefined
+  })
   t.same(await daemon.stop(), { code: 0, signal: null })
   t.match(daemon.child.stderr, /still in flight/)
 })
