@@ -10,8 +10,11 @@ const YOUNG = 1
 /** Without a collection less than a young generation was allocated: so this tells one small object from none. */
 const REQUESTS = rounds(500_000)
 const MOST = 1
-/** On a machine that is busy the code may not be compiled yet when the measurement begins. */
-const ATTEMPTS = 3
+/**
+ * On a machine that is busy the code may not be compiled yet when the measurement begins, and something else may be what a collection
+ * comes from: then so many more requests are looked at that one collection is none for each of them.
+ */
+const ATTEMPTS = [1, 8, 8, 16]
 
 interface Report {
   readonly from: number
@@ -24,13 +27,23 @@ async function measure(t: Test, args: readonly string[]): Promise<number> {
   const flags = [GC_TRACE_ARG, `--max-semi-space-size=${YOUNG}`]
   const child = new Child(t, 'steady-load', process.execPath, [...flags, program, ...args])
   const trace = new GcTrace(child.process.stdout!)
-  const { code } = await child.ended(rounds(60_000))
+  const { code } = await child.ended(rounds(120_000))
   if (code !== 0) throw new Error(`steady-load ended with ${code}\n${child.report()}`)
   const { from, to, requests } = JSON.parse(child.stderr) as Report
   const { bytesPerSecond, collections } = trace.rate(from, to)
   const bytes = (bytesPerSecond * (to - from)) / 1000 / requests
   t.comment(`${requests} requests in ${to - from} ms: ${collections} collections, ${bytes.toFixed(3)} bytes each`)
   return bytes
+}
+
+/** The least that attempts have, until one has little enough. */
+async function leastOf(attempt: (requests: number) => Promise<number>): Promise<number> {
+  let least = Number.POSITIVE_INFINITY
+  for (const times of ATTEMPTS) {
+    least = Math.min(least, await attempt(times * REQUESTS))
+    if (least < MOST) break
+  }
+  return least
 }
 
 const cases: [medium: string, engine: string, size: number, depth: number][] = [
@@ -50,21 +63,17 @@ for (const [[medium, engine, size, depth], log] of [
   ...logged.map((each) => [each, 'log'] as const),
 ]) {
   t.test(`${medium} of ${size / 2 ** 20} MiB, ${engine}, ${depth} in flight, ${log}`, { timeout: 0 }, async (t) => {
-    let least = Number.POSITIVE_INFINITY
-    for (let i = 0; i < ATTEMPTS && least >= MOST; i++) {
-      least = Math.min(
-        least,
-        await measure(t, [medium, engine, String(REQUESTS), String(size), String(depth), 'low', log]),
-      )
-    }
+    const least = await leastOf((requests) =>
+      measure(t, [medium, engine, String(requests), String(size), String(depth), 'low', log]),
+    )
     t.ok(least < MOST, `${least} bytes for each request`)
   })
 }
 
 t.test('what is in flight is noted', { timeout: 0 }, async (t) => {
-  const args = ['null', 'io_uring', String(REQUESTS), String(2 ** 41), '32', 'low', 'no log', 'noted']
-  let least = Number.POSITIVE_INFINITY
-  for (let i = 0; i < ATTEMPTS && least >= MOST; i++) least = Math.min(least, await measure(t, args))
+  const least = await leastOf((requests) =>
+    measure(t, ['null', 'io_uring', String(requests), String(2 ** 41), '32', 'low', 'no log', 'noted']),
+  )
   t.ok(least < MOST, `${least} bytes for each request`)
 })
 

@@ -10,10 +10,10 @@ t.test('a unit has its commands and identity by its configuration', async (t) =>
   t.equal(thin.commands, DISK_COMMANDS)
   t.equal(thin.blockSize, 512)
   t.equal(thin.standardInquiry.length, 96)
-  t.same([...thin.vpdPages.keys()].sort(), [0x00, 0x80, 0x83, 0x86, 0xb0, 0xb1, 0xb2].sort())
+  t.same([...thin.vpdPages.keys()].sort(), [0x00, 0x80, 0x83, 0x86, 0x87, 0x8f, 0xb0, 0xb1, 0xb2].sort())
   const full = new LogicalUnit({ ...CONFIG, discard: false, serial: '' }, state)
   t.equal(full.commands, FULL_DISK_COMMANDS)
-  t.same([...full.vpdPages.keys()].sort(), [0x00, 0x83, 0x86, 0xb0, 0xb1].sort())
+  t.same([...full.vpdPages.keys()].sort(), [0x00, 0x83, 0x86, 0x87, 0x8f, 0xb0, 0xb1].sort())
 })
 
 t.test('a configuration survives being sent to a thread', async (t) => {
