@@ -16,6 +16,8 @@ const MOST = 1
  */
 const ATTEMPTS = [1, 8, 8, 16]
 
+t.setTimeout(600_000)
+
 interface Report {
   readonly from: number
   readonly to: number
